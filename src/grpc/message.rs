@@ -1,0 +1,1 @@
+//! The percent-encoding of `grpc-message`.
