@@ -65,7 +65,8 @@ struct Inner {
     message: Box<str>,
     endpoint: Option<Arc<Endpoint>>,
     safe_to_retry: bool,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+    rendering: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -80,7 +81,8 @@ impl Error {
             message: message.into().into_boxed_str(),
             endpoint: None,
             safe_to_retry: phase != Phase::Stream,
-            source: None,
+            cause: None,
+            rendering: None,
         }))
     }
 
@@ -94,7 +96,7 @@ impl Error {
     /// Attaches the underlying cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        Arc::make_mut(&mut self.0).source = Some(Arc::from(source.into()));
+        Arc::make_mut(&mut self.0).cause = Some(Arc::from(source.into()));
         self
     }
 
