@@ -16,7 +16,7 @@
 //! # Ok::<(), timeout::ParseTimeoutError>(())
 //! ```
 
-use std::{error::Error, fmt, str, time::Duration};
+use std::{error::Error, fmt, io::Write, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
@@ -79,25 +79,11 @@ pub fn encode(timeout: Duration) -> HeaderValue {
         .map(|&(unit, size)| (unit, nanos.div_ceil(u128::from(size))))
         .find(|&(_, value)| value <= MAX_VALUE)
         .unwrap_or((b'H', MAX_VALUE));
-    // At most eight digits and the unit, written from the end.
     let mut buffer = [0; MAX_DIGITS + 1];
-    let mut rest = value;
-    let mut written = 0;
-    for (place, byte) in buffer.iter_mut().rev().enumerate() {
-        *byte = match place {
-            0 => unit,
-            _ => {
-                let digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-                digit
-            }
-        };
-        written += 1;
-        if place > 0 && rest == 0 {
-            break;
-        }
-    }
-    let (_, text) = buffer.split_at(buffer.len() - written);
+    let mut rest = buffer.as_mut_slice();
+    write!(rest, "{}{}", value as u32, char::from(unit)).expect("at most eight digits and a letter");
+    let unused = rest.len();
+    let (text, _) = buffer.split_at(buffer.len() - unused);
     HeaderValue::from_bytes(text).expect("digits and a letter")
 }
 
