@@ -8,5 +8,7 @@ pub mod grpc;
 pub mod load;
 pub mod policy;
 pub mod random;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 
 pub use crate::error::Error;
