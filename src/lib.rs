@@ -1,5 +1,6 @@
 //! gRPC-aware load balancing as composable tower layers.
 
+pub mod backoff;
 pub mod connect;
 pub mod discover;
 pub mod endpoint;
