@@ -1,7 +1,11 @@
 //! Connections: from an endpoint to something that carries calls.
 
+pub mod dial;
 mod gate;
 mod replay;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod worker;
 
 use std::{future::Future, sync::Arc};
 
@@ -12,6 +16,7 @@ use tokio::sync::watch;
 pub use self::{
     gate::{Gate, Permit},
     replay::Replay,
+    worker::Worker,
 };
 use crate::{
     endpoint::Endpoint,
