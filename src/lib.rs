@@ -8,5 +8,6 @@ pub mod grpc;
 pub mod load;
 pub mod policy;
 pub mod random;
+pub mod target;
 
 pub use crate::error::Error;
