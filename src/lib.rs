@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod load;
 pub mod policy;
 pub mod random;
+pub mod target;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 
