@@ -1,0 +1,15 @@
+//! The code that `tonic-prost-build` generates from the `.proto` files beside it, checked in so that nobody needs
+//! `protoc`. `tests/generated.rs` compares it with what the generator says, and rewrites it when asked.
+#![allow(
+    dead_code,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated, and no user needs all of it"
+)]
+
+pub mod echo;
+pub mod helloworld;
