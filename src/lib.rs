@@ -1,6 +1,7 @@
 //! gRPC-aware load balancing as composable tower layers.
 
 pub mod backoff;
+pub mod balance;
 pub mod connect;
 pub mod discover;
 pub mod endpoint;
@@ -9,8 +10,9 @@ pub mod grpc;
 pub mod load;
 pub mod policy;
 pub mod random;
+pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 
-pub use crate::error::Error;
+pub use crate::{balance::{Balance, Peer, WaitForReady}, error::Error};

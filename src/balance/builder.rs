@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, Semaphore, oneshot, watch},
-};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
     backoff::Backoff,
@@ -21,7 +19,7 @@ use crate::{
         snapshot::{Choice, Snapshot},
         state::Connectivity,
     },
-    connect::{Connect, Room, Worker, subchannel},
+    connect::{Connect, Room, Worker, dial::DialLimit, subchannel},
     discover::Resolve,
     error::Error,
     grpc::Classify,
@@ -31,10 +29,6 @@ use crate::{
     stats::{ChannelStats, State},
 };
 
-/// Dials in flight at once over all endpoints of a balancer: enough to connect 10 000 endpoints in seconds, few
-/// enough that a restart of everything does not arrive as one burst of handshakes.
-const MAX_DIALS: usize = 64;
-
 /// A balancer that is being put together; see [`Balance::builder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<C> {
@@ -43,7 +37,7 @@ pub struct Builder<C> {
     target: Arc<str>,
     policy: Arc<dyn Policy>,
     settings: subchannel::Settings,
-    max_dials: usize,
+    dials: DialLimit,
     deadline: Option<Duration>,
     wait_for_ready: bool,
     classify: Classify,
@@ -64,7 +58,7 @@ impl<C: Connect> Builder<C> {
                 backoff: Backoff::default(),
                 drain_limit: None,
             },
-            max_dials: MAX_DIALS,
+            dials: DialLimit::default(),
             deadline: None,
             wait_for_ready: false,
             classify: Classify::default(),
@@ -111,9 +105,9 @@ impl<C: Connect> Builder<C> {
         self
     }
 
-    /// Bounds the connection attempts in flight at once. Default 64; at least 1.
-    pub fn max_dials(mut self, max: usize) -> Self {
-        self.max_dials = max.clamp(1, Semaphore::MAX_PERMITS);
+    /// Bounds the connection attempts in flight at once; several balancers may share one limit. Default: 64 at once.
+    pub fn dial_limit(mut self, limit: DialLimit) -> Self {
+        self.dials = limit;
         self
     }
 
@@ -178,7 +172,7 @@ impl<C: Connect> Builder<C> {
         let connections = subchannel::Shared {
             connector: self.connector,
             settings: self.settings,
-            dials: Arc::new(Semaphore::new(self.max_dials)),
+            dials: self.dials,
             room,
             random,
         };

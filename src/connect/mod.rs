@@ -3,6 +3,7 @@
 pub mod dial;
 mod gate;
 mod replay;
+pub(crate) mod subchannel;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod worker;
@@ -11,10 +12,10 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::{
-    gate::{Gate, Permit},
+    gate::{Gate, Permit, Room},
     replay::Replay,
     worker::Worker,
 };
@@ -42,6 +43,8 @@ pub struct Established<C> {
     pub connection: Arc<C>,
     /// What becomes of it. The sender is dropped when the connection has closed.
     pub health: watch::Receiver<ConnectionState>,
+    /// Cuts the connection and all its streams; `None` if that is not possible.
+    pub driver: Option<AbortHandle>,
 }
 
 /// What is known of an established connection.

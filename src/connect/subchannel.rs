@@ -17,14 +17,17 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::{pending, select_all};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
     backoff::{Backoff, Delays},
-    connect::{Connect, ConnectionState, Established, Gate, Room, Worker},
+    connect::{
+        Connect, ConnectionState, Established, Gate, Room, Worker,
+        dial::{DialLimit, DialPermit},
+    },
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::Code,
@@ -38,7 +41,7 @@ pub(crate) struct Shared<C> {
     pub(crate) connector: C,
     pub(crate) settings: Settings,
     /// Bounds the attempts in flight over all endpoints.
-    pub(crate) dials: Arc<Semaphore>,
+    pub(crate) dials: DialLimit,
     pub(crate) room: Arc<Room>,
     pub(crate) random: Arc<Random>,
 }
@@ -108,7 +111,7 @@ enum Wish {
 /// The handle to one endpoint's connections. Dropping it closes them at once.
 pub(crate) struct Subchannel {
     wish: watch::Sender<Wish>,
-    grow: Arc<tokio::sync::Notify>,
+    grow: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -123,7 +126,7 @@ impl Subchannel {
         reports: mpsc::UnboundedSender<Report<C::Connection>>,
     ) -> Self {
         let (wish, wishes) = watch::channel(Wish::Idle);
-        let grow = Arc::<tokio::sync::Notify>::default();
+        let grow = Arc::<Notify>::default();
         let delays = shared.settings.backoff.delays();
         let task = Task {
             shared,
@@ -187,8 +190,8 @@ type Attempt<C> = Pin<Box<dyn Future<Output = Result<Established<C>, Error>> + S
 /// The stages of an attempt: waiting for one of the shared slots, then dialling.
 enum Dialling<C> {
     No,
-    Queued(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
-    Dialling { _slot: Option<OwnedSemaphorePermit>, attempt: Attempt<C>, started: Instant },
+    Queued(Pin<Box<dyn Future<Output = DialPermit> + Send>>),
+    Dialling { _slot: DialPermit, attempt: Attempt<C>, started: Instant },
 }
 
 struct Task<C: Connect> {
@@ -198,7 +201,7 @@ struct Task<C: Connect> {
     stats: Arc<EndpointStats>,
     reports: mpsc::UnboundedSender<Report<C::Connection>>,
     wishes: watch::Receiver<Wish>,
-    grow: Arc<tokio::sync::Notify>,
+    grow: Arc<Notify>,
     delays: Delays,
     status: Status,
     /// Connections that take calls.
@@ -238,7 +241,7 @@ impl<C: Connect> Task<C> {
                 }
                 if self.next_attempt.is_none_or(|at| at <= Instant::now()) {
                     let dials = self.shared.dials.clone();
-                    dialling = Dialling::Queued(Box::pin(async move { dials.acquire_owned().await.ok() }));
+                    dialling = Dialling::Queued(Box::pin(async move { dials.acquire().await }));
                 }
             }
             let may_grow = !growing
@@ -381,7 +384,7 @@ impl<C: Connect> Task<C> {
 }
 
 enum Progress<C> {
-    Slot(Option<OwnedSemaphorePermit>),
+    Slot(DialPermit),
     Done(Result<Established<C>, Error>, Instant),
 }
 
