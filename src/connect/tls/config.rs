@@ -89,9 +89,11 @@ pub enum Version {
 
 impl Version {
     fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        static SINCE_TLS12: [&SupportedProtocolVersion; 2] =
+            [&rustls::version::TLS13, &rustls::version::TLS12];
         match self {
-            Self::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
-            Self::Tls13 => &[&rustls::version::TLS13],
+            Self::Tls12 => &SINCE_TLS12,
+            Self::Tls13 => &SINCE_TLS12[..1],
         }
     }
 }
