@@ -265,7 +265,7 @@ impl<C: Connect> Control<C> {
     /// Some call found every connection full: where an endpoint may have another connection, open one.
     fn grow(&mut self) {
         for member in self.shared.plane().members.iter() {
-            if !member.state.lanes.is_empty() && member.state.lanes.iter().all(|lane| lane.gate.is_full()) {
+            if !member.state.lanes.is_empty() && member.state.lanes.iter().all(|lane| !lane.gate.has_room()) {
                 member.state.subchannel.grow();
             }
         }

@@ -44,6 +44,8 @@ mod race;
 mod shared;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,

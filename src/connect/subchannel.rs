@@ -293,7 +293,7 @@ impl<C: Connect> Task<C> {
                 if let ConnectionState::Open { max_streams } = &*established.health.borrow() {
                     gate.set_max(*max_streams);
                 }
-                let succeeded_before = self.load.succeeded();
+                let succeeded_before = self.load.calls().succeeded;
                 self.open.push(Watched { established, gate, attempt_started: started, succeeded_before });
                 self.enter(Status::Ready);
             }
@@ -324,7 +324,7 @@ impl<C: Connect> Task<C> {
         // A connection that was of use is replaced at once. One that the peer ends as soon as it is made would have
         // us reconnect in a tight loop, so the next attempt then keeps the initial delay from the last one's start.
         self.delays.reset();
-        let useful = self.load.succeeded() > succeeded_before;
+        let useful = self.load.calls().succeeded > succeeded_before;
         self.next_attempt = (!useful).then(|| self.delays.next_attempt_after(attempt_started, &self.shared.random));
         self.delays.reset();
         if going_away {
