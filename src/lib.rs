@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod load;
 pub mod policy;
 pub mod random;
+pub mod stats;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 
