@@ -8,6 +8,11 @@ pub mod endpoint;
 pub mod error;
 pub mod grpc;
 pub mod load;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/silent.rs"]
+mod metrics;
 pub mod policy;
 pub mod random;
 pub mod stats;
