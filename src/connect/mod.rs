@@ -1,6 +1,8 @@
 //! Connections: from an endpoint to something that carries calls.
 
-mod gate;
+pub mod gate;
+pub mod http2;
+pub mod keepalive;
 mod replay;
 
 use std::{future::Future, sync::Arc};
@@ -10,7 +12,8 @@ use http::{Request, Response};
 use tokio::sync::watch;
 
 pub use self::{
-    gate::{Gate, Permit},
+    gate::{Gate, Permit, Room, Waiting},
+    keepalive::Keepalive,
     replay::Replay,
 };
 use crate::{
