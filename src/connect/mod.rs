@@ -1,7 +1,9 @@
 //! Connections: from an endpoint to something that carries calls.
 
 pub mod dial;
-mod gate;
+pub mod gate;
+pub mod http2;
+pub mod keepalive;
 mod replay;
 pub(crate) mod subchannel;
 #[cfg(feature = "tls")]
@@ -15,7 +17,8 @@ use http::{Request, Response};
 use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::{
-    gate::{Gate, Permit, Room},
+    gate::{Gate, Permit, Room, Waiting},
+    keepalive::Keepalive,
     replay::Replay,
     worker::Worker,
 };
