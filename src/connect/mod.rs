@@ -1,5 +1,6 @@
 //! Connections: from an endpoint to something that carries calls.
 
+mod connector;
 pub mod dial;
 mod gate;
 mod replay;
@@ -14,6 +15,7 @@ use http::{Request, Response};
 use tokio::sync::watch;
 
 pub use self::{
+    connector::{Connecting, Connector, ConnectorBuilder},
     gate::{Gate, Permit},
     replay::Replay,
     worker::Worker,
