@@ -1,5 +1,6 @@
 //! Connections: from an endpoint to something that carries calls.
 
+mod connector;
 pub mod dial;
 pub mod gate;
 pub mod http2;
@@ -17,6 +18,7 @@ use http::{Request, Response};
 use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::{
+    connector::{Connecting, Connector, ConnectorBuilder},
     gate::{Gate, Permit, Room, Waiting},
     keepalive::Keepalive,
     replay::Replay,

@@ -2,6 +2,7 @@
 #![cfg(feature = "tls")]
 
 mod config;
+mod connector;
 mod mutual;
 mod peer;
 

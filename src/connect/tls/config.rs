@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, SupportedProtocolVersion,
-    client::{Resumption, danger::ServerCertVerifier},
+    client::danger::ServerCertVerifier,
     crypto::CryptoProvider,
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -68,8 +68,7 @@ impl Inner {
         {
             let mut config = rustls::ClientConfig::clone(&self.current.load());
             config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
-            // A resumed session would go on under the certificate that it began with.
-            config.resumption = Resumption::default();
+            // Sessions of the old certificate stay behind: rustls resumes none whose resolver was another.
             self.current.store(Arc::new(config));
         }
         self.current.load_full()
