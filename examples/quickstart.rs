@@ -16,7 +16,7 @@
 mod cli {
     pub(crate) mod report;
 }
-mod quickstart {
+mod loopback {
     pub(crate) mod pod;
     pub(crate) mod zone;
 }
@@ -35,9 +35,16 @@ use std::{
 
 use clap::Parser;
 use cli::report::{Event, Tally, kind};
-use grpc_balance::{Channel, error::{BoxError, Phase}, policy};
+use grpc_balance::{
+    Channel,
+    error::{BoxError, Phase},
+    policy,
+};
+use loopback::{
+    pod::{Pod, shared_port},
+    zone::{Answer, NAME, Zone},
+};
 use pb::helloworld::{HelloRequest, greeter_client::GreeterClient};
-use quickstart::{pod::{Pod, shared_port}, zone::{Answer, NAME, Zone}};
 use tokio::{task::JoinSet, time::Instant};
 use tonic::Status;
 
@@ -120,7 +127,9 @@ impl Stage {
                     let sent = Instant::now();
                     match client.say_hello(HelloRequest { name: "world".into() }).await {
                         Ok(response) => tally.ok(&response, sent.elapsed()),
-                        Err(status) => tally.error(in_flight_at_kill(&status, &killed).unwrap_or_else(|| kind(&status))),
+                        Err(status) => {
+                            tally.error(in_flight_at_kill(&status, &killed).unwrap_or_else(|| kind(&status)))
+                        }
                     }
                 }
             });
@@ -145,8 +154,11 @@ impl Stage {
             }
             tokio::time::sleep(SLICE).await;
             let now = self.tally.answered();
-            let answered: BTreeSet<String> =
-                now.iter().filter(|(pod, n)| before.get(*pod) != Some(n)).map(|(pod, _)| pod.clone()).collect();
+            let answered: BTreeSet<String> = now
+                .iter()
+                .filter(|(pod, n)| before.get(*pod) != Some(n))
+                .map(|(pod, _)| pod.clone())
+                .collect();
             before = now;
             if settled_ms.is_none() && answered == expected_set {
                 settled_ms = Some(millis(event.elapsed()));
@@ -163,7 +175,12 @@ impl Stage {
 
     fn draw(&self, what: &str) {
         let mut screen = String::from("\x1b[H\x1b[2J");
-        let _ = writeln!(screen, "{:5.1} s  {what}\n\n{}", self.start.elapsed().as_secs_f64(), self.channel.stats());
+        let _ = writeln!(
+            screen,
+            "{:5.1} s  {what}\n\n{}",
+            self.start.elapsed().as_secs_f64(),
+            self.channel.stats()
+        );
         print!("{screen}");
         let _ = std::io::stdout().flush();
     }
@@ -226,10 +243,13 @@ async fn run(args: &Args) -> Result<bool, BoxError> {
     callers.shutdown().await;
 
     let report = stage.tally.report(stage.events);
-    let unexpected = report.error_kinds.keys().filter(|kind| !kind.starts_with("in flight at the kill of")).count();
+    let unexpected =
+        report.error_kinds.keys().filter(|kind| !kind.starts_with("in flight at the kill of")).count();
     let unsettled = report.events.iter().filter(|event| event.settled_ms.is_none()).count();
     println!("\n{report}\n{}", stage.channel.stats());
-    println!("{unexpected} unexpected kinds of error, {unsettled} events without traffic on the right endpoints");
+    println!(
+        "{unexpected} unexpected kinds of error, {unsettled} events without traffic on the right endpoints"
+    );
     if args.json {
         println!("{}", serde_json::json!(report));
     }

@@ -100,7 +100,8 @@ impl RequestHandler for Handler {
             }
             (Ok(_), _) => metadata.response_code = ResponseCode::NXDomain,
         }
-        let message = MessageResponseBuilder::from_message_request(request).build(metadata, &records, [], [], []);
+        let message =
+            MessageResponseBuilder::from_message_request(request).build(metadata, &records, [], [], []);
         match response.send_response(message).await {
             Ok(info) => info,
             // The client is gone; there is nobody left to tell.
