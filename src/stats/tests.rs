@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::time::advance;
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use super::{
     ChannelState, ChannelStats, Disconnect,
@@ -215,6 +216,9 @@ fn told(act: impl FnOnce()) -> Vec<String> {
         let lines = lines.clone();
         move || Lines(lines.clone())
     };
+    // With a single dispatcher in the process, tracing lets the thread that first comes by an event decide for all
+    // whether it is of interest, and that may be another test's. With two it asks both.
+    let _second = Dispatch::new(NoSubscriber::default());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .without_time()
