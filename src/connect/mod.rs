@@ -1,8 +1,10 @@
 //! Connections: from an endpoint to something that carries calls.
 
-mod connector;
+pub mod connector;
 pub mod dial;
-mod gate;
+pub mod gate;
+pub mod http2;
+pub mod keepalive;
 mod replay;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -16,7 +18,8 @@ use tokio::sync::watch;
 
 pub use self::{
     connector::{Connecting, Connector, ConnectorBuilder},
-    gate::{Gate, Permit},
+    gate::{Gate, Permit, Room, Waiting},
+    keepalive::Keepalive,
     replay::Replay,
     worker::Worker,
 };
