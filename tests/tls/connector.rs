@@ -117,7 +117,7 @@ async fn plaintext_to_a_tls_port_and_tls_to_a_plaintext_port_are_errors() {
     let ca = Ca::new();
     let endpoint = listening(Peer::new(&ca.issue(&["greeter.test"]))).await;
     let error = connect(target(), endpoint).await.unwrap_err();
-    assert!(error.is_unavailable(), "{error}");
+    assert!(error.message().contains("is it a TLS or an HTTP/1 port?"), "{error}");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::new(listener.local_addr().unwrap());
@@ -127,5 +127,5 @@ async fn plaintext_to_a_tls_port_and_tls_to_a_plaintext_port_are_errors() {
     });
     let config = ca.trusted().build().unwrap();
     let error = connect(target().tls(config), endpoint).await.unwrap_err();
-    assert!(error.is_unavailable(), "{error}");
+    assert!(tls(&error).unwrap().is_not_tls(), "{error}");
 }

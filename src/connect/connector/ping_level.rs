@@ -1,16 +1,14 @@
 //! Pinging less once a peer has complained.
 
-use std::{
-    error::Error as StdError,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use h2::Reason;
 use tokio::sync::watch;
 
+use super::failure::h2_cause;
 use crate::connect::{ConnectionState, http2::Http2Config};
 
 /// How often the keepalive of new connections was doubled.
@@ -49,17 +47,9 @@ fn is_complaint(state: &ConnectionState) -> bool {
         ConnectionState::Open { .. } => false,
         ConnectionState::GoingAway { too_many_pings, .. } => *too_many_pings,
         // Servers close right after such a GOAWAY, and then only the end is seen.
-        ConnectionState::Closed { cause } => {
-            let mut cause: Option<&(dyn StdError + 'static)> = Some(cause);
-            while let Some(error) = cause {
-                if let Some(error) = error.downcast_ref::<h2::Error>() {
-                    return error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
-                        && error.to_string().contains("too_many_pings");
-                }
-                cause = error.source();
-            }
-            false
-        }
+        ConnectionState::Closed { cause } => h2_cause(cause).is_some_and(|error| {
+            error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.to_string().contains("too_many_pings")
+        }),
     }
 }
 
