@@ -1,4 +1,5 @@
 //! Connections from end to end: dialled, shaken hands with, and used for a call.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "so a test fails")]
 
 use std::{
     future::Future,
@@ -170,20 +171,41 @@ async fn a_refused_connection_is_told_with_endpoint_and_cause() {
     assert_eq!(error.to_string(), format!("connect {address}: Connection refused (os error 111)"));
 }
 
+/// What becomes of a connection to a peer that answers with this, or closes when it is nothing.
+async fn answered(answer: &'static str) -> Error {
+    let connector = Connector::builder(target())
+        .dial(tower::service_fn(move |_: Address| async move {
+            let (client, mut server) = tokio::io::duplex(1 << 16);
+            tokio::spawn(async move {
+                if !answer.is_empty() {
+                    let _ = server.write_all(answer.as_bytes()).await;
+                    let _ = server.read_to_end(&mut Vec::new()).await;
+                }
+            });
+            Ok::<_, io::Error>(client)
+        }))
+        .build()
+        .unwrap();
+    error(connector.connect(&endpoint([address(1)]))).await
+}
+
 #[tokio::test]
-async fn peers_that_do_not_speak_http2_are_errors() {
-    for answer in ["", "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"] {
-        let connector = Connector::builder(target())
-            .dial(tower::service_fn(move |_: Address| async move {
-                let (client, mut server) = tokio::io::duplex(1 << 16);
-                server.write_all(answer.as_bytes()).await?;
-                Ok::<_, io::Error>(client)
-            }))
-            .build()
-            .unwrap();
-        let error = error(connector.connect(&endpoint([address(1)]))).await;
-        assert!(error.is_unavailable() && error.endpoint().is_some(), "{answer:?}: {error}");
+async fn peers_that_do_not_speak_http2_are_recognised() {
+    for answer in ["HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"] {
+        let error = answered(answer).await;
+        assert!(error.is_unavailable(), "{error}");
+        assert!(
+            error.to_string().starts_with("connect 192.0.2.1:1: the peer does not speak HTTP/2"),
+            "{error}"
+        );
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_before_its_settings_is_an_error() {
+    let error = answered("").await;
+    assert!(error.is_unavailable() && error.is_safe_to_retry(), "{error}");
+    assert!(error.to_string().starts_with("connect 192.0.2.1:1: the "), "{error}");
 }
 
 #[tokio::test]

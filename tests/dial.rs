@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 /// Sends a word through a dialler to a server that echoes.
 async fn echoed(dial: impl Dial, address: Address) -> io::Result<String> {

@@ -1,6 +1,6 @@
 //! Connections: from an endpoint to something that carries calls.
 
-mod connector;
+pub mod connector;
 pub mod dial;
 pub mod gate;
 pub mod http2;

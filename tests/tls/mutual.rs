@@ -59,12 +59,12 @@ async fn a_client_certificate_that_the_server_does_not_trust_is_said_to_be_refus
 }
 
 /// A certificate and a key in a directory of their own.
-pub struct Files {
+pub(crate) struct Files {
     directory: PathBuf,
 }
 
 impl Files {
-    pub fn new(issued: &Issued) -> Self {
+    pub(crate) fn new(issued: &Issued) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("grpc-balance-tls-{}-{}", std::process::id(), NUMBER.fetch_add(1, SeqCst));
         let files = Self { directory: std::env::temp_dir().join(name) };
@@ -73,20 +73,20 @@ impl Files {
         files
     }
 
-    pub fn write(&self, certificate: &str, key: &str) {
+    pub(crate) fn write(&self, certificate: &str, key: &str) {
         fs::write(self.certificate(), certificate).unwrap();
         fs::write(self.key(), key).unwrap();
     }
 
-    pub fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.join("tls.crt")
     }
 
-    pub fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.directory.join("tls.key")
     }
 
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity::files(self.certificate(), self.key()).check_every(Duration::ZERO)
     }
 }

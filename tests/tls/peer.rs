@@ -22,16 +22,16 @@ use tokio::{
 };
 
 /// A certificate authority of the test's own.
-pub struct Ca(pub CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
-pub struct Issued {
-    pub certificate: String,
-    pub key: String,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Ca {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Of two authorities with one name, a verifier would try the wrong one's key.
@@ -41,11 +41,11 @@ impl Ca {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn issue(&self, names: &[&str]) -> Issued {
+    pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_with(names, |_| {})
     }
 
-    pub fn issue_with(&self, names: &[&str], adjust: impl FnOnce(&mut CertificateParams)) -> Issued {
+    pub(crate) fn issue_with(&self, names: &[&str], adjust: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages =
@@ -57,35 +57,35 @@ impl Ca {
     }
 
     /// Trusts this authority alone.
-    pub fn trusted(&self) -> Builder {
+    pub(crate) fn trusted(&self) -> Builder {
         ClientConfig::builder().roots_pem(self.0.pem())
     }
 }
 
 impl Issued {
-    pub fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
     }
 
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity::pem(self.certificate.as_str(), self.key.as_str())
     }
 }
 
 /// What a server is to be.
-pub struct Peer<'a> {
-    pub issued: &'a Issued,
-    pub alpn: &'a [&'a str],
-    pub clients: Option<&'a Ca>,
-    pub versions: &'a [&'static rustls::SupportedProtocolVersion],
+pub(crate) struct Peer<'a> {
+    pub(crate) issued: &'a Issued,
+    pub(crate) alpn: &'a [&'a str],
+    pub(crate) clients: Option<&'a Ca>,
+    pub(crate) versions: &'a [&'static rustls::SupportedProtocolVersion],
 }
 
 impl<'a> Peer<'a> {
-    pub fn new(issued: &'a Issued) -> Self {
+    pub(crate) fn new(issued: &'a Issued) -> Self {
         Self { issued, alpn: &["h2"], clients: None, versions: rustls::ALL_VERSIONS }
     }
 
-    pub fn config(&self) -> rustls::ServerConfig {
+    pub(crate) fn config(&self) -> rustls::ServerConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(self.versions)
@@ -107,7 +107,7 @@ impl<'a> Peer<'a> {
     }
 
     /// Serves echoes; tells each client's certificate and SNI.
-    pub async fn serve(&self) -> Served {
+    pub(crate) async fn serve(&self) -> Served {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(self.config()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -137,26 +137,30 @@ impl<'a> Peer<'a> {
     }
 }
 
-pub struct Served {
-    pub address: SocketAddr,
-    pub clients: mpsc::UnboundedReceiver<Client>,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) clients: mpsc::UnboundedReceiver<Client>,
 }
 
 #[derive(Debug)]
-pub struct Client {
-    pub certificate: Option<CertificateDer<'static>>,
-    pub sni: Option<String>,
+pub(crate) struct Client {
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+    pub(crate) sni: Option<String>,
 }
 
 impl Served {
-    pub async fn connect(&self, config: &ClientConfig, host: &str) -> Result<TlsStream<TcpStream>, TlsError> {
+    pub(crate) async fn connect(
+        &self,
+        config: &ClientConfig,
+        host: &str,
+    ) -> Result<TlsStream<TcpStream>, TlsError> {
         let socket = TcpStream::connect(self.address).await.unwrap();
         config.handshake(socket, host).await
     }
 }
 
 /// The stream carries bytes both ways.
-pub async fn works(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+pub(crate) async fn works(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
     stream.write_all(b"word").await?;
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).await?;
@@ -165,7 +169,7 @@ pub async fn works(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
 }
 
 /// The message of an error and of all its causes.
-pub fn told(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
     let mut told = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -65,7 +65,7 @@ impl ConnectorBuilder {
     }
 
     /// Overrides the target's authority in calls and for TLS. An endpoint's own
-    /// [host name](Endpoint::host_name) still goes first, with the target's port unless it has one.
+    /// [host name](crate::endpoint::Endpoint::host_name) still goes first, with the target's port unless it has one.
     #[must_use]
     pub fn authority(mut self, authority: Authority) -> Self {
         self.authority = authority;

@@ -24,8 +24,27 @@ pub(super) fn of(error: BoxError) -> Error {
 
 /// The same of a failed HTTP/2 handshake.
 pub(super) fn of_handshake(error: Error) -> Error {
-    let message = with_causes(error.message().to_owned(), &error);
+    let message = match h2_cause(&error) {
+        // Our side found that the frames are none.
+        Some(cause) if cause.is_go_away() && cause.is_library() => {
+            "the peer does not speak HTTP/2: is it a TLS or an HTTP/1 port?"
+        }
+        _ => error.message(),
+    };
+    let message = with_causes(message.to_owned(), &error);
     Error::new(error.code(), Phase::Connect, message).because(error)
+}
+
+/// What `h2` said, among the causes.
+pub(super) fn h2_cause(error: &Error) -> Option<&h2::Error> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn with_causes(mut told: String, error: &(dyn StdError + 'static)) -> String {

@@ -131,16 +131,15 @@ impl Shared {
         if let Some(tls) = &self.tls {
             let io = tls.handshake(io, authority.host()).await.map_err(|error| failure::of(error.into()))?;
             let (endpoint, authority) = (endpoint.clone(), authority.clone());
-            let established =
-                http2::handshake(io, endpoint, Scheme::HTTPS, authority, &config, runtime)
+            let established = http2::handshake(io, endpoint, Scheme::HTTPS, authority, &config, runtime)
                 .await
                 .map_err(failure::of_handshake)?;
             return Ok((established, level));
         }
         let (endpoint, authority) = (endpoint.clone(), authority.clone());
         let established = http2::handshake(io, endpoint, Scheme::HTTP, authority, &config, runtime)
-                .await
-                .map_err(failure::of_handshake)?;
+            .await
+            .map_err(failure::of_handshake)?;
         Ok((established, level))
     }
 }

@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use h2::Reason;
 use tokio::sync::watch;
 
+use super::failure::h2_cause;
 use crate::connect::{ConnectionState, http2::Http2Config};
 
 /// How often the keepalive of new connections was doubled.
@@ -29,7 +31,7 @@ impl PingLevel {
     /// Waits for a complaint about pings of a connection that was made at `level`, until it has closed.
     pub(super) async fn watch(self, mut health: watch::Receiver<ConnectionState>, level: u32) {
         loop {
-            if let ConnectionState::GoingAway { too_many_pings: true, .. } = &*health.borrow_and_update() {
+            if is_complaint(&health.borrow_and_update()) {
                 self.complained(level);
                 return;
             }
@@ -37,6 +39,17 @@ impl PingLevel {
                 return;
             }
         }
+    }
+}
+
+fn is_complaint(state: &ConnectionState) -> bool {
+    match state {
+        ConnectionState::Open { .. } => false,
+        ConnectionState::GoingAway { too_many_pings, .. } => *too_many_pings,
+        // Servers close right after such a GOAWAY, and then only the end is seen.
+        ConnectionState::Closed { cause } => h2_cause(cause).is_some_and(|error| {
+            error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.to_string().contains("too_many_pings")
+        }),
     }
 }
 
@@ -50,9 +63,13 @@ pub(super) fn apply(level: u32, config: &Http2Config) -> Http2Config {
 mod tests {
     use std::time::Duration;
 
+    use http::uri::{Authority, Scheme};
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
     use crate::{
-        connect::Keepalive,
+        connect::{Keepalive, http2},
+        endpoint::Endpoint,
         error::{Error, Phase},
         grpc::Code,
     };
@@ -74,6 +91,36 @@ mod tests {
         state.send_replace(going_away(true));
         watching.await.unwrap();
         assert_eq!(apply(level.get(), &config).get_keepalive(), &keepalive.doubled());
+    }
+
+    /// The level after a peer said GOAWAY (ENHANCE_YOUR_CALM) with this debug data, and closed at once.
+    async fn level_after_goaway_and_close(debug_data: &[u8]) -> u32 {
+        let (io, mut peer) = tokio::io::duplex(1 << 16);
+        let endpoint: Endpoint = "192.0.2.1:1".parse().unwrap();
+        let handshake = http2::handshake(
+            io,
+            Arc::new(endpoint),
+            Scheme::HTTP,
+            Authority::from_static("greeter.test"),
+            &Http2Config::new(),
+            &tokio::runtime::Handle::current(),
+        );
+        peer.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let established = handshake.await.unwrap();
+        let level = PingLevel::default();
+        let length = u8::try_from(8 + debug_data.len()).unwrap();
+        let mut goaway = vec![0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+        goaway.extend_from_slice(debug_data);
+        peer.write_all(&goaway).await.unwrap();
+        drop(peer);
+        level.clone().watch(established.health, 0).await;
+        level.get()
+    }
+
+    #[tokio::test]
+    async fn a_complaint_counts_although_the_peer_closes_at_once() {
+        assert_eq!(level_after_goaway_and_close(b"too_many_pings").await, 1);
+        assert_eq!(level_after_goaway_and_close(b"too_many_resets").await, 0);
     }
 
     #[tokio::test]
