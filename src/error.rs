@@ -11,6 +11,22 @@
 //! assert!(error.is_safe_to_retry(), "nothing has been sent yet");
 //! assert_eq!(error.to_string(), "resolve: no such host");
 //! ```
+//!
+//! [`Display`](fmt::Display) says phase, endpoint and message, and leaves the cause to
+//! [`source`](StdError::source), as errors in Rust do. Where only one line of text arrives, in a log or in a gRPC
+//! status, [`Error::report`] says the causes too, each once.
+//!
+//! ```
+//! use grpc_balance::{endpoint::Endpoint, error::{Error, Phase}, grpc::Code};
+//! use std::{io, sync::Arc};
+//!
+//! let endpoint: Endpoint = "10.0.0.7:50051".parse()?;
+//! let error = Error::new(Code::Unavailable, Phase::Connect, "TCP connect failed")
+//!     .at(Arc::new(endpoint))
+//!     .because(io::Error::from(io::ErrorKind::ConnectionRefused));
+//! assert_eq!(error.report().to_string(), "connect 10.0.0.7:50051: TCP connect failed: connection refused");
+//! # Ok::<(), grpc_balance::endpoint::ParseAddressError>(())
+//! ```
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -65,7 +81,8 @@ struct Inner {
     message: Box<str>,
     endpoint: Option<Arc<Endpoint>>,
     safe_to_retry: bool,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+    rendering: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -80,7 +97,8 @@ impl Error {
             message: message.into().into_boxed_str(),
             endpoint: None,
             safe_to_retry: phase != Phase::Stream,
-            source: None,
+            cause: None,
+            rendering: None,
         }))
     }
 
@@ -94,7 +112,7 @@ impl Error {
     /// Attaches the underlying cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        Arc::make_mut(&mut self.0).source = Some(Arc::from(source.into()));
+        Arc::make_mut(&mut self.0).cause = Some(Arc::from(source.into()));
         self
     }
 
@@ -135,6 +153,12 @@ impl Error {
         self.0.safe_to_retry
     }
 
+    /// Whether somebody gave the call up: the caller, or the server on its own account.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.code == Code::Cancelled
+    }
+
     /// Whether the deadline passed.
     #[must_use]
     pub fn is_deadline_exceeded(&self) -> bool {
@@ -146,6 +170,41 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         self.0.code == Code::Unavailable
     }
+
+    /// The error in one line: phase, endpoint, message, and each cause whose text was not said yet.
+    #[must_use]
+    pub fn report(&self) -> Report<'_> {
+        Report(self)
+    }
+
+    /// Finds the first `Error` of this kind in a chain of sources, through whatever layers wrapped it.
+    #[must_use]
+    pub fn find_in<'a>(mut chain: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        loop {
+            match chain.downcast_ref() {
+                Some(error) => return Some(error),
+                None => chain = chain.source()?,
+            }
+        }
+    }
+
+    /// Puts another vocabulary's word for this error into the chain of sources, in front of the cause.
+    #[cfg_attr(not(feature = "tonic"), expect(dead_code, reason = "tonic's `Status` is the only rendering"))]
+    pub(crate) fn rendered_as(mut self, rendering: Arc<dyn StdError + Send + Sync>) -> Self {
+        Arc::make_mut(&mut self.0).rendering = Some(rendering);
+        self
+    }
+
+    /// Whether [`rendered_as`](Self::rendered_as) was called.
+    #[cfg_attr(not(feature = "tonic"), expect(dead_code, reason = "tonic's `Status` is the only rendering"))]
+    pub(crate) fn is_rendered(&self) -> bool {
+        self.0.rendering.is_some()
+    }
+
+    /// The underlying cause, past any rendering.
+    pub(crate) fn cause(&self) -> Option<&Arc<dyn StdError + Send + Sync>> {
+        self.0.cause.as_ref()
+    }
 }
 
 impl fmt::Debug for Error {
@@ -156,7 +215,7 @@ impl fmt::Debug for Error {
             .field("message", &self.0.message)
             .field("endpoint", &self.0.endpoint.as_ref().map(|e| e.to_string()))
             .field("safe_to_retry", &self.0.safe_to_retry)
-            .field("source", &self.0.source)
+            .field("cause", &self.0.cause)
             .finish()
     }
 }
@@ -172,6 +231,111 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+        self.0.rendering.as_ref().or(self.0.cause.as_ref()).map(|source| &**source as _)
+    }
+}
+
+/// An [`Error`] and its causes in one line of text; see [`Error::report`].
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a>(&'a Error);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        let mut next = next_cause(self.0);
+        while let Some(cause) = next {
+            // Many errors repeat their source in their own text, `std::io::Error` for one.
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
+            next = next_cause(cause);
+        }
+        f.write_str(&said)
+    }
+}
+
+fn next_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.cause().map(|cause| &**cause as _),
+        None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn at(address: &str) -> Arc<Endpoint> {
+        Arc::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn only_a_stream_may_have_had_an_effect() {
+        for (phase, safe) in
+            [(Phase::Resolve, true), (Phase::Pick, true), (Phase::Connect, true), (Phase::Stream, false)]
+        {
+            let error = Error::new(Code::Unavailable, phase, "x");
+            assert_eq!(error.is_safe_to_retry(), safe, "{phase}");
+            assert_eq!(error.safe_to_retry(!safe).is_safe_to_retry(), !safe, "{phase}");
+        }
+    }
+
+    #[test]
+    fn a_clone_shares_the_cause_and_grows_on_its_own() {
+        let error = Error::new(Code::Unavailable, Phase::Stream, "connection closed")
+            .because(io::Error::from(io::ErrorKind::BrokenPipe));
+        let clone = error.clone().at(at("10.0.0.1:1"));
+        assert!(error.endpoint().is_none());
+        assert!(Arc::ptr_eq(error.cause().unwrap(), clone.cause().unwrap()));
+    }
+
+    #[test]
+    fn display_leaves_the_cause_to_source() {
+        let error = Error::new(Code::Unavailable, Phase::Stream, "connection closed")
+            .at(at("10.0.0.1:1"))
+            .because(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(error.to_string(), "stream 10.0.0.1:1: connection closed");
+        assert_eq!(error.source().unwrap().to_string(), "broken pipe");
+    }
+
+    #[test]
+    fn a_report_says_every_cause_once() {
+        let refused = Error::new(Code::Unavailable, Phase::Connect, "TCP connect failed")
+            .at(at("10.0.0.1:1"))
+            // Its text is that of the error inside, which is its source's source as well.
+            .because(io::Error::other(io::Error::other("no route")));
+        let error = Error::new(Code::Unavailable, Phase::Pick, "no endpoint is connected").because(refused);
+        assert_eq!(
+            error.report().to_string(),
+            "pick: no endpoint is connected: connect 10.0.0.1:1: TCP connect failed: no route"
+        );
+    }
+
+    #[test]
+    fn is_found_behind_what_wrapped_it() {
+        let error = Error::new(Code::DeadlineExceeded, Phase::Pick, "deadline passed");
+        let wrapped = io::Error::other(Error::new(Code::Aborted, Phase::Stream, "outer").because(error));
+        let wrapped: BoxError = Box::new(Error::new(Code::Ok, Phase::Pick, "outermost").because(wrapped));
+        assert_eq!(Error::find_in(&*wrapped).unwrap().message(), "outermost");
+        assert!(Error::find_in(&io::Error::other("none of ours")).is_none());
+    }
+
+    #[test]
+    fn predicates_follow_the_code() {
+        for code in Code::ALL {
+            let error = Error::new(code, Phase::Stream, "x");
+            assert_eq!(error.is_unavailable(), code == Code::Unavailable);
+            assert_eq!(error.is_deadline_exceeded(), code == Code::DeadlineExceeded);
+            assert_eq!(error.is_cancelled(), code == Code::Cancelled);
+        }
+    }
+
+    #[test]
+    fn fits_in_a_word() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
     }
 }

@@ -1,17 +1,28 @@
 //! Connections: from an endpoint to something that carries calls.
 
-mod gate;
+mod connector;
+pub mod dial;
+pub mod gate;
+pub mod http2;
+pub mod keepalive;
 mod replay;
+pub(crate) mod subchannel;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod worker;
 
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::{
-    gate::{Gate, Permit},
+    connector::{Connecting, Connector, ConnectorBuilder},
+    gate::{Gate, Permit, Room, Waiting},
+    keepalive::Keepalive,
     replay::Replay,
+    worker::Worker,
 };
 use crate::{
     endpoint::Endpoint,
@@ -37,6 +48,8 @@ pub struct Established<C> {
     pub connection: Arc<C>,
     /// What becomes of it. The sender is dropped when the connection has closed.
     pub health: watch::Receiver<ConnectionState>,
+    /// Cuts the connection and all its streams; `None` if that is not possible.
+    pub driver: Option<AbortHandle>,
 }
 
 /// What is known of an established connection.

@@ -13,6 +13,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// Every code, in the order of their numbers.
+            pub const ALL: [Self; 17] = [$(Self::$variant,)*];
+
             /// The name in capitals, as it stands in metrics and service configs.
             #[must_use]
             pub fn name(self) -> &'static str {

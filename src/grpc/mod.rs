@@ -6,9 +6,11 @@
 mod classify;
 mod code;
 pub mod message;
+mod status;
 pub mod timeout;
 
 pub use self::{
-    classify::{Classify, Outcome, status_of},
+    classify::{Classify, Outcome},
     code::Code,
+    status::{STATUS_HEADER, code_of_http, code_of_reset, is_grpc, status_of},
 };

@@ -1,97 +1,51 @@
 //! How busy an endpoint is, counted from the pick to the end of the stream.
 //!
-//! (Skeleton: the fields and the doc comment grow with the implementation.)
+//! A balancer that measures load wrongly is worse than one that does not measure it. Counting until the response's
+//! headers misses streams; counting only successes lets an endpoint that fails at once look idle and fast, so that it
+//! draws the traffic of the whole set. So a call is counted from its pick until its last frame, its reset or its
+//! drop, and a failure that speaks of the endpoint goes on counting for twice as long as a successful call takes.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use grpc_balance::{grpc::Outcome, load::{InFlight, Load, SetLoad}};
+//! use tokio::time::Instant;
+//!
+//! let set = Arc::new(SetLoad::default());
+//! let load = Arc::new(Load::new(set));
+//! let picked = Instant::now();
+//!
+//! let mut call = InFlight::start(load.clone(), picked);
+//! assert_eq!(load.pending(picked), 1);
+//!
+//! let done = picked + Duration::from_millis(10);
+//! call.headers_arrived(done);
+//! call.finish(Outcome::Success, done);
+//! assert_eq!(load.pending(done), 0);
+//! assert_eq!(load.latency(done), Some(Duration::from_millis(10)));
+//!
+//! // This one fails after 0.1 ms, and counts until 20 ms after its pick.
+//! let call = InFlight::start(load.clone(), done);
+//! call.finish(Outcome::Failure, done + Duration::from_micros(100));
+//! assert_eq!(load.pending(done + Duration::from_millis(19)), 1);
+//! assert_eq!(load.pending(done + Duration::from_millis(25)), 0);
+//! ```
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+mod clock;
+mod holds;
+mod in_flight;
+mod latency;
+mod record;
+mod set;
+mod sync;
+
+pub use self::{
+    in_flight::InFlight,
+    record::{Calls, Load, LoadId},
+    set::SetLoad,
 };
 
-use tokio::time::Instant;
+#[cfg(all(test, not(model)))]
+mod tests;
 
-use crate::grpc::Outcome;
-
-/// Names one [`Load`] for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LoadId(u64);
-
-/// What the endpoints of one set share: the mean time of a successful call.
-#[derive(Debug, Default)]
-pub struct SetLoad {}
-
-/// The load of one endpoint.
-#[derive(Debug)]
-pub struct Load {
-    id: LoadId,
-    in_flight: AtomicU64,
-}
-
-impl Load {
-    /// The load of a new endpoint of a set.
-    #[must_use]
-    pub fn new(_set: Arc<SetLoad>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { id: LoadId(NEXT.fetch_add(1, Ordering::Relaxed)), in_flight: AtomicU64::new(0) }
-    }
-
-    /// Names this load.
-    #[must_use]
-    pub fn id(&self) -> LoadId {
-        self.id
-    }
-
-    /// Calls that were picked and whose stream has not ended.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Calls that count as pending: those in flight, and failures that are still held against the endpoint.
-    #[must_use]
-    pub fn pending(&self, _now: Instant) -> u64 {
-        self.in_flight()
-    }
-
-    /// The peak-sensitive moving average of the time to the first response frame; `None` before the first call.
-    #[must_use]
-    pub fn latency(&self, _now: Instant) -> Option<Duration> {
-        None
-    }
-}
-
-/// One call counted in a [`Load`], from the pick until this is finished or dropped.
-#[derive(Debug)]
-pub struct InFlight {
-    load: Arc<Load>,
-    picked_at: Instant,
-}
-
-impl InFlight {
-    /// Counts a call that was picked just now.
-    #[must_use]
-    pub fn start(load: Arc<Load>, picked_at: Instant) -> Self {
-        load.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { load, picked_at }
-    }
-
-    /// When the call was picked.
-    #[must_use]
-    pub fn picked_at(&self) -> Instant {
-        self.picked_at
-    }
-
-    /// Notes that the response's headers arrived.
-    pub fn headers_arrived(&mut self, _now: Instant) {}
-
-    /// Ends the call with an outcome. Dropping it instead means that the caller gave up.
-    pub fn finish(self, _outcome: Outcome, _now: Instant) {}
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+#[cfg(all(test, model))]
+mod model;

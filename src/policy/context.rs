@@ -59,6 +59,12 @@ impl<'a> PickContext<'a> {
         !self.excluded.is_empty() && self.excluded.contains(&endpoint.load().id())
     }
 
+    /// Whether there is any endpoint that must not be picked; the common case is that there is none.
+    #[must_use]
+    pub fn has_exclusions(&self) -> bool {
+        !self.excluded.is_empty()
+    }
+
     /// The balancer's random source.
     #[must_use]
     pub fn random(&self) -> &'a Random {

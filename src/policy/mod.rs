@@ -3,15 +3,68 @@
 //! A [`Policy`] lives on the control plane. Whenever the set of ready endpoints changes it builds a new [`Picker`],
 //! an immutable value that answers every call until the next change. A pick takes no lock, allocates nothing and
 //! never waits.
+//!
+//! | policy | picks | use it when |
+//! |---|---|---|
+//! | [`P2c::least_pending`] (default) | the less busy of two random endpoints | always, unless you know better |
+//! | [`P2c::peak_ewma`] | the one of two with the lower expected wait | endpoints differ in speed or distance |
+//! | [`RoundRobin`] | every endpoint in turn | calls cost alike and even counts matter |
+//! | [`Random`] | any endpoint | nothing may be shared between clients or threads |
+//! | [`PickFirst`] | one endpoint for all calls | the address is a balancer's, or state is sticky |
+//!
+//! All of them honour weight: an endpoint of weight 2 gets twice the calls of one of weight 1, one of weight 0 gets
+//! none unless every ready endpoint has weight 0.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use grpc_balance::{
+//!     endpoint::Endpoint,
+//!     load::{Load, SetLoad},
+//!     policy::{self, Pick, PickContext, Policy, ReadyEndpoint, ReadySet},
+//!     random::Random,
+//! };
+//! use http::{Extensions, HeaderMap};
+//! use tokio::time::Instant;
+//!
+//! let set = Arc::new(SetLoad::new());
+//! let ready: ReadySet = ["10.0.0.1:50051", "10.0.0.2:50051"]
+//!     .into_iter()
+//!     .map(|address| {
+//!         let endpoint: Endpoint = address.parse().unwrap();
+//!         ReadyEndpoint::new(Arc::new(endpoint), Arc::new(Load::new(set.clone())))
+//!     })
+//!     .collect();
+//!
+//! let picker = policy::RoundRobin::new().build(&ready);
+//! let (headers, extensions, random) = (HeaderMap::new(), Extensions::new(), Random::from_os());
+//! let context = PickContext::new("/greeter.Greeter/SayHello", &headers, &extensions, &random, Instant::now());
+//! let (Pick::Endpoint(a), Pick::Endpoint(b)) = (picker.pick(&context), picker.pick(&context)) else { panic!() };
+//! assert_ne!(a, b, "each in turn");
+//! ```
+//!
+//! A policy of one's own implements the same two traits; `examples/custom_policy.rs` has one that prefers its zone.
 
+mod candidates;
 mod context;
+mod p2c;
+mod pick_first;
+mod random;
 mod ready;
+mod round_robin;
+mod stride;
+
+#[cfg(all(test, not(model)))]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
 pub use self::{
     context::PickContext,
+    p2c::P2c,
+    pick_first::PickFirst,
+    random::Random,
     ready::{ReadyEndpoint, ReadySet},
+    round_robin::RoundRobin,
 };
 use crate::{endpoint::EndpointSet, error::Error};
 

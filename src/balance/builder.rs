@@ -1,0 +1,195 @@
+//! The settings of a balancer.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::{
+    backoff::Backoff,
+    balance::{
+        Balance,
+        control::Control,
+        plane::Plane,
+        published::Published,
+        shared::{Core, Observer, Shared},
+        snapshot::{Choice, Snapshot},
+        state::Connectivity,
+    },
+    connect::{Connect, Room, Worker, dial::DialLimit, subchannel},
+    discover::Resolve,
+    error::Error,
+    grpc::Classify,
+    load::SetLoad,
+    policy::{P2c, Policy},
+    random::Random,
+    stats::{ChannelStats, State},
+};
+
+/// A balancer that is being put together; see [`Balance::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<C> {
+    resolver: std::pin::Pin<Box<dyn Resolve>>,
+    connector: C,
+    target: Arc<str>,
+    policy: Arc<dyn Policy>,
+    settings: subchannel::Settings,
+    dials: DialLimit,
+    deadline: Option<Duration>,
+    wait_for_ready: bool,
+    classify: Classify,
+    random: Random,
+    worker: Option<Worker>,
+}
+
+impl<C: Connect> Builder<C> {
+    pub(crate) fn new(resolver: std::pin::Pin<Box<dyn Resolve>>, connector: C) -> Self {
+        Self {
+            resolver,
+            connector,
+            target: Arc::from("endpoints"),
+            policy: Arc::new(P2c::least_pending()),
+            settings: subchannel::Settings {
+                connect_timeout: Duration::from_secs(5),
+                max_connections: 1,
+                backoff: Backoff::default(),
+                drain_limit: None,
+            },
+            dials: DialLimit::default(),
+            deadline: None,
+            wait_for_ready: false,
+            classify: Classify::default(),
+            random: Random::from_os(),
+            worker: None,
+        }
+    }
+
+    /// Names the target in errors, logs and metrics. Default `endpoints`.
+    pub fn target(mut self, target: impl Into<Arc<str>>) -> Self {
+        self.target = target.into();
+        self
+    }
+
+    /// Sets the policy. Default [`P2c::least_pending`], which needs no tuning and avoids the slow and the stuck.
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Bounds one connection attempt: all addresses of the endpoint, TLS and the peer's SETTINGS. Default 5 s, as
+    /// Envoy's `connect_timeout`; gRPC's 20 s would let black holes fill the slots for dialling.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.settings.connect_timeout = limit;
+        self
+    }
+
+    /// Sets how many connections an endpoint may have when its streams run out. Default 1, at most 10, at least 1
+    /// (gRFC A105's `maxConnectionsPerSubchannel`).
+    pub fn max_connections_per_endpoint(mut self, max: usize) -> Self {
+        self.settings.max_connections = max.clamp(1, 10);
+        self
+    }
+
+    /// Sets the delays between attempts to connect to a failing endpoint. Default: gRPC's, from 1 s to 120 s.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.settings.backoff = backoff;
+        self
+    }
+
+    /// Cuts streams that are still open this long after their endpoint was removed. Default: never.
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.settings.drain_limit = Some(limit);
+        self
+    }
+
+    /// Bounds the connection attempts in flight at once; several balancers may share one limit. Default: 64 at once.
+    pub fn dial_limit(mut self, limit: DialLimit) -> Self {
+        self.dials = limit;
+        self
+    }
+
+    /// Sets a deadline for calls that bring none, or a later one. Default none: a deadline that the caller did not
+    /// ask for would kill streams.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Makes calls wait for ready unless they say otherwise with [`WaitForReady`](crate::WaitForReady). Default false.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// Sets which call ends speak against an endpoint. Default [`Classify::default`].
+    pub fn classify(mut self, classify: Classify) -> Self {
+        self.classify = classify;
+        self
+    }
+
+    /// Fixes the seed of every random decision, for tests. Default: seeded by the operating system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.random = Random::seeded(seed);
+        self
+    }
+
+    /// Runs the control task and the connections on this worker. Default: the runtime that `build` is called in.
+    pub fn worker(mut self, worker: Worker) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
+    /// Starts the balancer. It never blocks and needs no live endpoint.
+    ///
+    /// # Errors
+    ///
+    /// When called outside a tokio runtime without [`worker`](Self::worker).
+    pub fn build(self) -> Result<Balance<C>, Error> {
+        let worker = match self.worker {
+            Some(worker) => worker,
+            None => Worker::current()?,
+        };
+        let stats = Arc::new(ChannelStats::default());
+        let (handle, handles) = oneshot::channel();
+        let random = Arc::new(self.random);
+        let room = Arc::<Room>::default();
+        let shared = Arc::new(Shared {
+            target: self.target,
+            published: Published::new(Snapshot::without_endpoints(Choice::Wait, 0)),
+            plane: Mutex::new(Plane::default()),
+            room: room.clone(),
+            demand: Notify::new(),
+            random: random.clone(),
+            set_load: Arc::<SetLoad>::default(),
+            stats: stats.clone(),
+            connectivity: watch::Sender::new(Connectivity::new(State::Idle, 0, 0, None)),
+            deadline: self.deadline,
+            wait_for_ready: self.wait_for_ready,
+        });
+        let connections = subchannel::Shared {
+            connector: self.connector,
+            settings: self.settings,
+            dials: self.dials,
+            room,
+            random,
+        };
+        let control =
+            Control::new(shared.clone(), connections, self.policy, self.resolver, worker.clone(), handles);
+        worker.spawn(control.run());
+        let observer = Arc::new(Observer { classify: self.classify, stats, _handle: handle });
+        Ok(Balance { core: Arc::new(Core { shared, observer }) })
+    }
+}
+
+impl<C> fmt::Debug for Builder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("target", &self.target)
+            .field("policy", &self.policy.name())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

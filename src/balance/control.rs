@@ -1,0 +1,330 @@
+//! The control plane of one balancer: a task that follows discovery and connections and publishes snapshots.
+
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    mem,
+    pin::Pin,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    balance::{
+        members::Member,
+        plane::{Held, Plane},
+        race::{Entrants, Progress, Race},
+        shared::Shared,
+        snapshot::{Choice, Snapshot},
+    },
+    connect::{
+        Connect, Worker,
+        subchannel::{self, Change, Id, Report, Status, Subchannel},
+    },
+    discover::{Feedback, Resolve},
+    endpoint::EndpointSet,
+    error::{Error, Phase},
+    grpc::Code,
+    load::Load,
+    policy::{Policy, ReadyEndpoint, Wants},
+    stats::EndpointStats,
+};
+
+/// How soon a retired snapshot that a call was reading is looked at again.
+const REAP_AFTER: Duration = Duration::from_millis(10);
+
+type Resolver = Pin<Box<dyn Resolve>>;
+
+pub(crate) struct Control<C: Connect> {
+    shared: Arc<Shared<C>>,
+    policy: Arc<dyn Policy>,
+    worker: Worker,
+    connections: Arc<subchannel::Shared<C>>,
+    resolver: Option<Resolver>,
+    reports: mpsc::UnboundedReceiver<Report<C::Connection>>,
+    report_to: mpsc::UnboundedSender<Report<C::Connection>>,
+    /// Resolves when the last handle is gone.
+    handles: oneshot::Receiver<Infallible>,
+    next_serial: u64,
+    generation: u64,
+    race: Option<(Race, Vec<usize>)>,
+    /// Whether what calls see may have changed since the last publication.
+    dirty: bool,
+    /// Snapshots that some call may still be reading. The control plane frees them, so that no call pays for it.
+    retired: Vec<Arc<Snapshot<C::Connection>>>,
+}
+
+impl<C: Connect> Control<C> {
+    pub(crate) fn new(
+        shared: Arc<Shared<C>>,
+        connections: subchannel::Shared<C>,
+        policy: Arc<dyn Policy>,
+        resolver: Resolver,
+        worker: Worker,
+        handles: oneshot::Receiver<Infallible>,
+    ) -> Self {
+        let (report_to, reports) = mpsc::unbounded_channel();
+        Self {
+            shared,
+            policy,
+            worker,
+            connections: Arc::new(connections),
+            resolver: Some(resolver),
+            reports,
+            report_to,
+            handles,
+            next_serial: 0,
+            generation: 0,
+            race: None,
+            dirty: false,
+            retired: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wake_at = self.wake_at();
+            tokio::select! {
+                biased;
+                _ = &mut self.handles => return,
+                resolved = next(&mut self.resolver) => self.resolved(resolved),
+                Some(report) = self.reports.recv() => self.reported(report),
+                () = self.shared.demand.notified() => self.grow(),
+                () = until(wake_at) => {}
+            }
+            // Everything that is there already goes into one publication: an answer with 10 000 endpoints, or a
+            // burst of connections, is one change to those who pick.
+            tokio::task::yield_now().await;
+            while let Some(resolved) = next(&mut self.resolver).now_or_never() {
+                self.resolved(resolved);
+            }
+            while let Ok(report) = self.reports.try_recv() {
+                self.reported(report);
+            }
+            self.run_race();
+            if mem::take(&mut self.dirty) {
+                self.publish();
+            }
+            self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let reap = (!self.retired.is_empty()).then(|| Instant::now() + REAP_AFTER);
+        let race = self.race.as_ref().and_then(|(race, _)| race.next_start());
+        reap.into_iter().chain(race).min()
+    }
+
+    fn resolved(&mut self, resolved: Option<Result<Arc<EndpointSet>, Error>>) {
+        let shared = self.shared.clone();
+        let mut plane = shared.plane();
+        self.dirty = true;
+        match resolved {
+            Some(Ok(set)) => {
+                shared.stats.resolved();
+                plane.last_error = None;
+                self.apply(&mut plane, &set);
+                plane.set = Some(set);
+            }
+            Some(Err(error)) => {
+                shared.stats.resolve_failed();
+                tracing::warn!(target = %shared.target, %error, kept = plane.members.len(), "resolution failed");
+                plane.last_error = Some(error);
+            }
+            None => {
+                self.resolver = None;
+                if plane.set.is_none() && plane.last_error.is_none() {
+                    let message = format!("discovery of `{}` ended without an answer", shared.target);
+                    plane.last_error = Some(Error::new(Code::Unavailable, Phase::Resolve, message));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, plane: &mut Plane<C::Connection>, set: &Arc<EndpointSet>) {
+        let Plane { members, draining, .. } = plane;
+        let wants = self.policy.wants(set);
+        let all = wants == Wants::All;
+        let reconciled = members.reconcile(
+            set,
+            |slot, endpoint| {
+                self.next_serial += 1;
+                let id = Id { slot, serial: self.next_serial };
+                let load = Arc::new(Load::new(self.shared.set_load.clone()));
+                let stats = Arc::new(EndpointStats::default());
+                let subchannel = Subchannel::spawn(
+                    &self.worker,
+                    self.connections.clone(),
+                    id,
+                    load.clone(),
+                    stats.clone(),
+                    self.report_to.clone(),
+                );
+                if all {
+                    subchannel.connect(endpoint.clone());
+                }
+                Held {
+                    id,
+                    subchannel,
+                    status: Status::Idle,
+                    lanes: Arc::new([]),
+                    load,
+                    stats,
+                    wanted: all,
+                }
+            },
+            |held, endpoint| {
+                if held.wanted {
+                    held.subchannel.connect(endpoint.clone());
+                }
+            },
+            |Member { endpoint, state }| {
+                state.subchannel.drain();
+                draining.insert(state.id.serial, Member { endpoint, state });
+            },
+        );
+        tracing::info!(
+            target = %self.shared.target,
+            endpoints = members.len(),
+            added = reconciled.added,
+            removed = reconciled.removed,
+            updated = reconciled.updated,
+            "endpoints changed"
+        );
+        self.race = None;
+        match wants {
+            Wants::All => plane.want(|_| true),
+            Wants::Only(indices) => {
+                let mut wanted = vec![false; set.len()];
+                indices.into_iter().filter_map(|i| wanted.get_mut(i).map(|w| *w = true)).for_each(drop);
+                plane.want(|i| wanted[i]);
+            }
+            Wants::First(order) => {
+                let order: Vec<usize> = order.into_iter().filter(|&i| i < set.len()).collect();
+                self.race = Some((Race::new(order.len(), Instant::now()), order));
+            }
+        }
+    }
+
+    fn run_race(&mut self) {
+        let Some((race, order)) = &mut self.race else { return };
+        let mut plane = self.shared.plane();
+        let entrants = race.step(Instant::now(), |contender| {
+            match order.get(contender).and_then(|&i| plane.members.at(i)).map(|member| &member.state.status) {
+                Some(Status::Ready) => Progress::Ready,
+                Some(Status::Failed(_)) => Progress::Failed,
+                _ => Progress::Pending,
+            }
+        });
+        let wanted = match entrants {
+            Entrants::First(count) => order.get(..count).unwrap_or_default(),
+            Entrants::Winner(contender) => order.get(contender..=contender).unwrap_or_default(),
+        };
+        plane.want(|i| wanted.contains(&i));
+    }
+
+    fn reported(&mut self, Report { id, change }: Report<C::Connection>) {
+        let shared = self.shared.clone();
+        let mut plane = shared.plane();
+        if let Change::Drained = change {
+            plane.draining.remove(&id.serial);
+            return;
+        }
+        let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.id == id) else {
+            return;
+        };
+        self.dirty = true;
+        let key = member.endpoint.key().clone();
+        let feedback = match change {
+            Change::Is(status, lanes) => {
+                let was_ready = matches!(member.state.status, Status::Ready);
+                let feedback = match &status {
+                    Status::Ready if !was_ready => Some(Feedback::Connected(key)),
+                    Status::Failed(_) => Some(Feedback::Failed(key)),
+                    _ => None,
+                };
+                member.state.status = status;
+                member.state.lanes = lanes;
+                feedback
+            }
+            Change::Lost { going_away: true, .. } => Some(Feedback::GoingAway(key)),
+            Change::Lost { going_away: false, .. } => Some(Feedback::Failed(key)),
+            Change::Drained => None,
+        };
+        if let (Some(resolver), Some(feedback)) = (&mut self.resolver, feedback) {
+            resolver.as_mut().feedback(feedback);
+        }
+    }
+
+    /// Some call found every connection full: where an endpoint may have another connection, open one.
+    fn grow(&mut self) {
+        for member in self.shared.plane().members.iter() {
+            if !member.state.lanes.is_empty() && member.state.lanes.iter().all(|lane| !lane.gate.has_room()) {
+                member.state.subchannel.grow();
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.generation += 1;
+        let generation = self.generation;
+        let plane = self.shared.plane();
+        let ready_members = plane.members.iter().filter(|member| !member.state.lanes.is_empty());
+        let mut lanes = Vec::with_capacity(plane.members.len());
+        let ready = ready_members
+            .inspect(|member| lanes.push(member.state.lanes.clone()))
+            .map(|member| ReadyEndpoint::new(member.endpoint.clone(), member.state.load.clone()))
+            .collect();
+        let snapshot = if lanes.is_empty() {
+            let unfinished = self.race.as_ref().is_some_and(|(race, _)| race.next_start().is_some());
+            Snapshot::without_endpoints(plane.without_endpoints(&self.shared.target, unfinished), generation)
+        } else {
+            let picker = self.policy.build(&ready);
+            Snapshot { ready, lanes, choice: Choice::Pick(picker), generation }
+        };
+        let connectivity = plane.connectivity(&snapshot);
+        drop(plane);
+        self.retired.push(self.shared.published.publish(Arc::new(snapshot)));
+        self.shared.connectivity.send_if_modified(|current| {
+            let changes = *current != connectivity;
+            if changes {
+                tracing::info!(target = %self.shared.target, state = ?connectivity.state(), "connectivity changed");
+            }
+            *current = connectivity;
+            changes
+        });
+    }
+}
+
+impl<C: Connect> Drop for Control<C> {
+    /// Also runs when the runtime shuts down under the balancer: calls that wait must not wait for ever.
+    fn drop(&mut self) {
+        let error = Error::new(Code::Unavailable, Phase::Pick, "the balancer's runtime has shut down");
+        self.shared.published.publish(Arc::new(Snapshot::without_endpoints(
+            Choice::Closed(error),
+            self.generation + 1,
+        )));
+        let mut plane = self.shared.plane.lock().unwrap_or_else(PoisonError::into_inner);
+        *plane = Plane::default();
+    }
+}
+
+async fn next(resolver: &mut Option<Resolver>) -> Option<Result<Arc<EndpointSet>, Error>> {
+    match resolver {
+        Some(resolver) => poll_fn(|cx| resolver.as_mut().poll_resolve(cx)).await,
+        None => pending().await,
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,56 @@
+//! One call's deadline, from the moment it was made to the end of its response.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    error::{Error, Phase},
+    grpc::{Code, timeout},
+};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// When a call ends at the latest.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    /// Made when the call first has to wait; then it goes with the call into its response's body.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// The sooner of the request's `grpc-timeout` and the default. A time too far to represent is no deadline.
+    ///
+    /// Fails on a malformed `grpc-timeout`.
+    pub(crate) fn of(headers: &HeaderMap, default: Option<Duration>) -> Result<Option<Self>, Error> {
+        let asked = match headers.get(GRPC_TIMEOUT) {
+            Some(value) => Some(timeout::parse(value).map_err(|malformed| {
+                Error::new(Code::InvalidArgument, Phase::Pick, malformed.to_string())
+            })?),
+            None => None,
+        };
+        let Some(limit) = asked.into_iter().chain(default).min() else { return Ok(None) };
+        Ok(Instant::now().checked_add(limit).map(|at| Self { at, timer: None }))
+    }
+
+    pub(crate) fn has_passed(&self, now: Instant) -> bool {
+        self.at <= now
+    }
+
+    /// Ready when the deadline has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
+    }
+
+    /// Tells the server how much time is left, rounded up (the gRPC guide on deadlines: forward what remains).
+    pub(crate) fn forward(&self, now: Instant, headers: &mut HeaderMap) {
+        headers.insert(GRPC_TIMEOUT, timeout::encode(self.at.saturating_duration_since(now)));
+    }
+}

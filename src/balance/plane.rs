@@ -1,0 +1,112 @@
+//! What the control plane knows, readable by statistics.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    balance::{
+        members::{Member, Members},
+        snapshot::{Choice, Snapshot},
+        state::Connectivity,
+    },
+    connect::subchannel::{Id, Lanes, Status, Subchannel},
+    endpoint::EndpointSet,
+    error::{Error, Phase},
+    grpc::Code,
+    load::Load,
+    stats::{EndpointStats, State},
+};
+
+/// The endpoints of the current set and those that drain. The control task changes it, under a lock that no call
+/// ever takes; statistics read it.
+pub(crate) struct Plane<C> {
+    pub(crate) set: Option<Arc<EndpointSet>>,
+    /// Why the latest resolution failed, if it did.
+    pub(crate) last_error: Option<Error>,
+    pub(crate) members: Members<Held<C>>,
+    /// Removed endpoints whose last streams are finishing, by their subchannels' serial numbers.
+    pub(crate) draining: HashMap<u64, Member<Held<C>>>,
+}
+
+/// One endpoint's connections and counters.
+pub(crate) struct Held<C> {
+    pub(crate) id: Id,
+    pub(crate) subchannel: Subchannel,
+    pub(crate) status: Status,
+    pub(crate) lanes: Lanes<C>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) stats: Arc<EndpointStats>,
+    pub(crate) wanted: bool,
+}
+
+impl<C> Default for Plane<C> {
+    fn default() -> Self {
+        Self { set: None, last_error: None, members: Members::new(), draining: HashMap::new() }
+    }
+}
+
+impl<C> Plane<C> {
+    /// Connects to the members whose index is wanted, and gives up the connections to the others.
+    pub(crate) fn want(&mut self, wanted: impl Fn(usize) -> bool) {
+        self.members.for_each_mut(|index, member| {
+            let held = &mut member.state;
+            match (held.wanted, wanted(index)) {
+                (false, true) => held.subchannel.connect(member.endpoint.clone()),
+                (true, false) => held.subchannel.idle(),
+                _ => return,
+            }
+            held.wanted = !held.wanted;
+        });
+    }
+
+    /// What becomes of calls while no endpoint is ready. `unfinished`: a race has contenders that were not tried yet.
+    pub(crate) fn without_endpoints(&self, target: &str, unfinished: bool) -> Choice {
+        let Some(set) = &self.set else {
+            return self.last_error.clone().map_or(Choice::Wait, Choice::Fail);
+        };
+        if set.is_empty() {
+            let message = format!("`{target}` has no endpoints");
+            let error = Error::new(Code::Unavailable, Phase::Resolve, message);
+            return Choice::Fail(match &self.last_error {
+                Some(cause) => error.because(cause.clone()),
+                None => error,
+            });
+        }
+        let mut failures = 0;
+        let mut latest = None;
+        for member in self.members.iter().filter(|member| member.state.wanted) {
+            match &member.state.status {
+                Status::Failed(cause) => {
+                    failures += 1;
+                    latest = Some(cause);
+                }
+                Status::Idle | Status::Connecting | Status::Ready => return Choice::Wait,
+            }
+        }
+        match latest {
+            Some(cause) if !unfinished => {
+                let message = match failures {
+                    1 => "no connection to the only endpoint".to_owned(),
+                    n => format!("no connection to any of {n} endpoints; one of them"),
+                };
+                let text = format!("{message}: {cause}");
+                Choice::Fail(Error::new(Code::Unavailable, Phase::Connect, text).because(cause.clone()))
+            }
+            _ => Choice::Wait,
+        }
+    }
+
+    /// The state of the whole (specs of gRPC's connectivity semantics: the best state of any endpoint counts).
+    pub(crate) fn connectivity(&self, snapshot: &Snapshot<C>) -> Connectivity {
+        let state = match &snapshot.choice {
+            Choice::Pick(_) => State::Ready,
+            Choice::Wait => State::Connecting,
+            Choice::Fail(_) => State::TransientFailure,
+            Choice::Closed(_) => State::Shutdown,
+        };
+        let cause = match &snapshot.choice {
+            Choice::Fail(cause) | Choice::Closed(cause) => Some(cause.clone()),
+            Choice::Pick(_) | Choice::Wait => None,
+        };
+        Connectivity::new(state, self.members.len(), snapshot.ready.len(), cause)
+    }
+}

@@ -1,0 +1,7 @@
+//! The balancer over scripted connections, under paused time.
+
+mod calls;
+mod connections;
+mod lifecycle;
+mod scripted;
+mod waiting;

@@ -1,0 +1,65 @@
+//! One call, counted.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{grpc::Outcome, load::Load};
+
+/// One call counted in a [`Load`], from the pick until this is finished or dropped.
+#[derive(Debug)]
+#[must_use = "dropping it ends the call as cancelled"]
+pub struct InFlight {
+    load: Arc<Load>,
+    picked_at: Instant,
+    headers: bool,
+    ended: bool,
+}
+
+impl InFlight {
+    /// Counts a call that was picked just now.
+    pub fn start(load: Arc<Load>, picked_at: Instant) -> Self {
+        load.start_call();
+        Self { load, picked_at, headers: false, ended: false }
+    }
+
+    /// When the call was picked.
+    #[must_use]
+    pub fn picked_at(&self) -> Instant {
+        self.picked_at
+    }
+
+    /// The load that the call counts in.
+    #[must_use]
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Notes that the response's headers arrived. Only the first time counts.
+    ///
+    /// Not to be told of a trailers-only response: that is the end of the call, and may be a failure.
+    pub fn headers_arrived(&mut self, now: Instant) {
+        if !self.headers {
+            self.headers = true;
+            self.load.headers_arrived(self.picked_at, now);
+        }
+    }
+
+    /// Ends the call with an outcome. Dropping it instead means that the caller gave up.
+    pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        self.end(outcome, now);
+    }
+
+    fn end(&mut self, outcome: Outcome, now: Instant) {
+        self.ended = true;
+        self.load.end_call(outcome, self.picked_at, self.headers, now);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Outcome::Cancelled, Instant::now());
+        }
+    }
+}

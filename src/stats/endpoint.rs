@@ -1,0 +1,171 @@
+//! What became of one endpoint's connections and calls.
+
+use std::{
+    array,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use crate::{
+    endpoint::Endpoint,
+    error::Error,
+    stats::{Disconnects, EndpointSnapshot, EndpointState, Failure, latency::Histogram},
+};
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Disconnect {
+    /// The peer said GOAWAY.
+    GoAway,
+    /// The peer closed it.
+    Closed,
+    /// The peer no longer answered: a keepalive ping, or TCP itself, timed out.
+    Keepalive,
+    /// The connection was reset, or broke the protocol.
+    Reset,
+    /// The endpoint left the resolved set, or the policy no longer asked for it.
+    Removed,
+    /// The channel was dropped.
+    Shutdown,
+}
+
+impl Disconnect {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Self; 6] =
+        [Self::GoAway, Self::Closed, Self::Keepalive, Self::Reset, Self::Removed, Self::Shutdown];
+
+    /// The reason in lower case, as it stands in tables and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GoAway => "goaway",
+            Self::Closed => "closed",
+            Self::Keepalive => "keepalive",
+            Self::Reset => "reset",
+            Self::Removed => "removed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The counters of one endpoint.
+///
+/// The control plane writes most of them; a call adds to the latencies, and nothing else. Calls themselves are counted
+/// where the load is. Until the first call ends it takes less than 200 bytes.
+#[derive(Debug)]
+pub struct EndpointStats {
+    state: AtomicU8,
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+    disconnects: [AtomicU64; Disconnect::ALL.len()],
+    refused: AtomicU64,
+    last_failure: ArcSwapOption<Failure>,
+    latencies: OnceLock<Box<Histogram>>,
+}
+
+impl Default for EndpointStats {
+    fn default() -> Self {
+        Self {
+            state: AtomicU8::new(EndpointState::Idle as u8),
+            connects: AtomicU64::new(0),
+            connect_failures: AtomicU64::new(0),
+            disconnects: array::from_fn(|_| AtomicU64::new(0)),
+            refused: AtomicU64::new(0),
+            last_failure: ArcSwapOption::empty(),
+            latencies: OnceLock::new(),
+        }
+    }
+}
+
+impl EndpointStats {
+    /// Notes the state, and tells it as an event if it is another one.
+    ///
+    /// For the control task of the endpoint; two callers at once would tell a state twice.
+    pub fn set_state(&self, endpoint: &Endpoint, state: EndpointState, cause: Option<&Error>) {
+        let from = EndpointState::from_number(self.state.swap(state as u8, Relaxed));
+        if from == state {
+            return;
+        }
+        let cause = cause.map(|cause| tracing::field::display(cause.report()));
+        info!(target: "grpc_balance::endpoint", %endpoint, %from, to = %state, cause, "endpoint changed state");
+    }
+
+    /// The latest state.
+    #[must_use]
+    pub fn state(&self) -> EndpointState {
+        EndpointState::from_number(self.state.load(Relaxed))
+    }
+
+    /// Counts a connection that was established.
+    pub fn connected(&self) {
+        self.connects.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection attempt that failed. One that was given up counts as neither (gRFC A94).
+    pub fn connect_failed(&self, endpoint: &Endpoint, error: &Error) {
+        self.connect_failures.fetch_add(1, Relaxed);
+        self.failed(error);
+        debug!(target: "grpc_balance::endpoint", %endpoint, cause = %error.report(), "connection attempt failed");
+    }
+
+    /// Counts a connection that ended, with the first reason that it had to.
+    pub fn disconnected(&self, endpoint: &Endpoint, reason: Disconnect, cause: Option<&Error>) {
+        if let Some(counter) = self.disconnects.get(reason as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+        if let Some(error) = cause {
+            self.failed(error);
+        }
+        let cause = cause.map(|cause| tracing::field::display(cause.report()));
+        debug!(target: "grpc_balance::endpoint", %endpoint, reason = reason.as_str(), cause, "disconnected");
+    }
+
+    /// Counts a stream that the peer refused without having processed it.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call that ended with a status, and the time from its pick to the end of its stream.
+    pub fn timed(&self, took: Duration) {
+        self.latencies.get_or_init(|| Box::new(Histogram::new())).record(took);
+    }
+
+    /// The latest failure of a connection.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Arc<Failure>> {
+        self.last_failure.load_full()
+    }
+
+    /// The counters as plain data. Whoever counts the calls fills in theirs.
+    #[must_use]
+    pub fn snapshot(&self, endpoint: &Arc<Endpoint>) -> EndpointSnapshot {
+        EndpointSnapshot {
+            weight: endpoint.weight(),
+            endpoint: endpoint.clone(),
+            state: self.state(),
+            in_flight: 0,
+            started: 0,
+            succeeded: 0,
+            failed: 0,
+            cancelled: 0,
+            refused: self.refused.load(Relaxed),
+            connects: self.connects.load(Relaxed),
+            connect_failures: self.connect_failures.load(Relaxed),
+            disconnects: Disconnects(self.disconnects.each_ref().map(|counter| counter.load(Relaxed))),
+            latencies: self.latencies.get().map(|latencies| latencies.snapshot()).unwrap_or_default(),
+            last_failure: self.last_failure(),
+        }
+    }
+
+    fn failed(&self, error: &Error) {
+        self.last_failure.store(Some(Arc::new(Failure { error: error.clone(), at: Instant::now() })));
+    }
+}
