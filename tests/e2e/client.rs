@@ -272,10 +272,7 @@ async fn run(args: &Args) -> Outcome {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter("grpc_balance=debug")
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter("grpc_balance=debug").with_writer(std::io::stderr).init();
     match run(&Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,7 +5,8 @@ use std::{error::Error as StdError, sync::Arc};
 use bytes::Bytes;
 use grpc_balance::{
     connect::{
-        Connect, Connection, Connector, ConnectorBuilder, Established, Gate, Replay, http2::Http2, tls::TlsError,
+        Connect, Connection, Connector, ConnectorBuilder, Established, Gate, Replay, http2::Http2,
+        tls::TlsError,
     },
     endpoint::Endpoint,
     error::Error,
@@ -94,7 +95,10 @@ async fn a_failed_handshake_is_told_with_its_cause_in_one_line() {
     let error = connect(target().tls(config), endpoint.clone()).await.unwrap_err();
     assert!(error.is_unavailable());
     let told = error.to_string();
-    assert!(told.starts_with(&format!("connect {endpoint}: the peer did not prove to be `greeter.test`")), "{told}");
+    assert!(
+        told.starts_with(&format!("connect {endpoint}: the peer did not prove to be `greeter.test`")),
+        "{told}"
+    );
     assert!(told.contains("UnknownIssuer"), "{told}");
 }
 
