@@ -13,11 +13,14 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 
 use crate::{
-    balance::{Peer, deadline::Deadline, shared::Observer},
+    balance::{
+        Peer,
+        deadline::Deadline,
+        record::{Attempt, Record},
+    },
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::{Code, status_of},
-    load::InFlight,
 };
 
 /// The body of a balanced response. Dropping it before its end cancels the call.
@@ -31,49 +34,37 @@ pub struct Body<T> {
     endpoint: Arc<Endpoint>,
     deadline: Option<Deadline>,
     /// `None` once the call has ended.
-    tracking: Option<Tracking>,
-}
-
-/// One call on its way, as its endpoint's load and the statistics see it.
-#[derive(Debug)]
-pub(crate) struct Tracking {
-    in_flight: InFlight,
-    observer: Arc<Observer>,
-}
-
-impl Tracking {
-    pub(crate) fn new(mut in_flight: InFlight, observer: Arc<Observer>, now: Instant) -> Self {
-        in_flight.headers_arrived(now);
-        Self { in_flight, observer }
-    }
-
-    /// Ends the call. Without a status it is UNKNOWN to gRPC.
-    fn finish(self, status: Option<Code>) {
-        let code = status.unwrap_or(Code::Unknown);
-        self.observer.stats.ended(code);
-        self.in_flight.finish(self.observer.classify.outcome(code), Instant::now());
-    }
+    call: Option<(Record, Attempt)>,
 }
 
 impl<T: HttpBody> Body<T> {
     pub(crate) fn respond(
         response: Response<T>,
-        tracking: Tracking,
+        record: Record,
+        mut attempt: Attempt,
         peer: Peer,
         deadline: Option<Deadline>,
     ) -> Response<Self> {
+        attempt.in_flight().headers_arrived(Instant::now());
         let (mut head, inner) = response.into_parts();
         let http = head.status;
         let endpoint = peer.endpoint().clone();
         head.extensions.insert(peer);
-        let tracking = if inner.is_end_stream() {
+        let mut body = Self { inner: Some(inner), http, endpoint, deadline, call: Some((record, attempt)) };
+        if body.is_end_stream() {
             // Trailers-Only: the one header block carries the status.
-            tracking.finish(status_of(http, &head.headers));
-            None
-        } else {
-            Some(tracking)
-        };
-        Response::from_parts(head, Self { inner: Some(inner), http, endpoint, deadline, tracking })
+            end(&mut body.call, status_of(http, &head.headers));
+        }
+        Response::from_parts(head, body)
+    }
+}
+
+/// Ends the call, unless it has ended. Without a status it is UNKNOWN to gRPC.
+fn end(call: &mut Option<(Record, Attempt)>, status: Option<Code>) {
+    if let Some((record, attempt)) = call.take() {
+        let code = status.unwrap_or(Code::Unknown);
+        record.attempt_ended(attempt, code);
+        record.ended(code);
     }
 }
 
@@ -87,33 +78,29 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let frame = match inner.poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let expired = this.deadline.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready());
-                if !expired || this.tracking.is_none() {
-                    return Poll::Pending;
-                }
-                this.inner.set(None);
-                if let Some(tracking) = this.tracking.take() {
-                    tracking.observer.stats.ended(Code::DeadlineExceeded);
-                }
-                let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time");
-                return Poll::Ready(Some(Err(error.at(this.endpoint.clone()))));
-            }
-        };
+        let polled = inner.poll_frame(cx);
         // The status that the call ends with, if this frame is its last.
-        let end = match &frame {
-            Some(Ok(frame)) => frame.trailers_ref().map(|trailers| status_of(*this.http, trailers)),
-            Some(Err(error)) => Some(Some(error.code())),
-            None => Some(status_of(*this.http, &HeaderMap::new())),
+        let status = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.trailers_ref().map(|trailers| status_of(*this.http, trailers)),
+            Poll::Ready(Some(Err(error))) => Some(Some(error.code())),
+            Poll::Ready(None) => Some(status_of(*this.http, &HeaderMap::new())),
+            Poll::Pending => None,
         };
-        if let Some(status) = end
-            && let Some(tracking) = this.tracking.take()
-        {
-            tracking.finish(status);
+        if let Some(status) = status {
+            end(this.call, status);
+            return polled;
         }
-        Poll::Ready(frame)
+        // An endless stream of data that is always there must not outrun the deadline either.
+        let late = this.deadline.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready());
+        if !late || this.call.is_none() {
+            return polled;
+        }
+        this.inner.set(None);
+        if let Some((record, _)) = this.call.take() {
+            record.expired();
+        }
+        let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time");
+        Poll::Ready(Some(Err(error.at(this.endpoint.clone()))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -15,7 +15,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -25,25 +25,21 @@ use tokio::time::Instant;
 use crate::{
     balance::{
         Peer, WaitForReady,
-        body::{Body, Tracking},
+        body::Body,
+        choose::{Next, Reserved, Wait, choose, redeem, refused_everywhere},
         deadline::Deadline,
         exclusions::Exclusions,
+        record::{Attempt, Record},
         shared::Core,
-        snapshot::{Choice, Snapshot},
     },
-    connect::{Connect, Connection, Permit, Replay, SendError, subchannel::Lanes},
+    connect::{Connect, Connection, Permit, Replay, SendError},
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::Code,
-    load::InFlight,
-    policy::{Pick, PickContext},
 };
 
 /// How often a call that peers provably refused goes elsewhere.
 const MAX_REFUSALS: u32 = 3;
-
-/// How many full endpoints a call lets its policy find one by one before it looks for any endpoint with room.
-const MAX_FULL: usize = 8;
 
 /// The response of a balanced call. Dropping it cancels the call.
 #[pin_project]
@@ -53,36 +49,46 @@ where
     C: Connect,
     C::Connection: Connection<B>,
 {
-    core: Arc<Core<C>>,
-    deadline: Option<Deadline>,
-    /// Here while the call is not on its way.
-    request: Option<Request<Replay<B>>>,
     #[pin]
     state: State<<C::Connection as Connection<B>>::Future>,
-    /// The news to wait for, subscribed to before the last pick.
-    news: Option<News>,
-    excluded: Exclusions,
-    refusals: u32,
-    attempts: u32,
-    wait_for_ready: bool,
-    /// Why the call is still waiting.
-    cause: Option<Error>,
+    /// `None` once the call has its response.
+    call: Option<Call<C, B>>,
 }
-
-type News = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[pin_project(project = StateProjection)]
 enum State<F> {
-    Refuse(Option<Error>),
     Pick,
     Wait(News),
     Send {
         #[pin]
         response: F,
-        in_flight: Option<InFlight>,
+        attempt: Option<Attempt>,
         endpoint: Arc<Endpoint>,
     },
 }
+
+/// What a call brings to each of its attempts.
+struct Call<C: Connect, B> {
+    core: Arc<Core<C>>,
+    /// Here while the call is not on its way.
+    request: Option<Request<Replay<B>>>,
+    record: Record,
+    deadline: Option<Deadline>,
+    /// Why the call cannot even start.
+    invalid: Option<Error>,
+    wait_for_ready: bool,
+    /// Subscribed to before the last look at the endpoints.
+    news: Option<News>,
+    /// A stream that came free while the call waited for one.
+    permit: Option<Permit>,
+    excluded: Exclusions,
+    refusals: u32,
+    /// Why the call is still waiting.
+    obstacle: Option<Error>,
+}
+
+/// Resolves when it is worth looking again, with a permit if a stream came free.
+type News = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
 
 impl<C, B> ResponseFuture<C, B>
 where
@@ -90,109 +96,29 @@ where
     C::Connection: Connection<B>,
 {
     pub(crate) fn new(core: Arc<Core<C>>, request: Request<B>) -> Self {
+        let now = Instant::now();
         let wait_for_ready =
             request.extensions().get::<WaitForReady>().map_or(core.shared.wait_for_ready, |wait| wait.0);
-        let (deadline, state) = match Deadline::of(request.headers(), core.shared.deadline) {
-            Ok(deadline) => (deadline, State::Pick),
-            Err(error) => (None, State::Refuse(Some(error))),
+        let (deadline, invalid) = match Deadline::of(request.headers(), core.shared.deadline, now) {
+            Ok(deadline) => (deadline, None),
+            Err(error) => (None, Some(error)),
         };
-        Self {
+        let record = Record::new(core.observer.clone(), request.uri().path(), now);
+        let call = Call {
             core,
-            deadline,
             request: Some(request.map(Replay::new)),
-            state,
+            record,
+            deadline,
+            invalid,
+            wait_for_ready,
             news: None,
+            permit: None,
             excluded: Exclusions::default(),
             refusals: 0,
-            attempts: 0,
-            wait_for_ready,
-            cause: None,
-        }
-    }
-}
-
-/// Where a call goes next.
-enum Next<C> {
-    Send { connection: Arc<C>, permit: Permit, in_flight: InFlight, endpoint: Arc<Endpoint> },
-    Wait(Option<Error>),
-    Fail(Error),
-}
-
-/// Chooses a connection for the call, from one snapshot.
-fn choose<C: Connect, B>(
-    core: &Core<C>,
-    request: &Request<Replay<B>>,
-    excluded: &mut Exclusions,
-    wait_for_ready: bool,
-    now: Instant,
-) -> Next<C::Connection> {
-    let snapshot = core.shared.published.load();
-    let picker = match &snapshot.choice {
-        Choice::Pick(picker) => picker,
-        Choice::Wait => return Next::Wait(None),
-        Choice::Fail(error) if wait_for_ready => return Next::Wait(Some(error.clone())),
-        Choice::Fail(error) | Choice::Closed(error) => return Next::Fail(error.clone()),
-    };
-    excluded.begin(snapshot.generation);
-    loop {
-        let context = PickContext::new(
-            request.uri().path(),
-            request.headers(),
-            request.extensions(),
-            &core.shared.random,
-            now,
-        )
-        .excluding(excluded.as_slice());
-        let index = match picker.pick(&context) {
-            Pick::Endpoint(index) => index,
-            Pick::Queue => break,
-            Pick::Fail(error) if wait_for_ready => return Next::Wait(Some(error)),
-            Pick::Fail(error) | Pick::Drop(error) => return Next::Fail(error),
+            obstacle: None,
         };
-        let Some(id) = snapshot.ready.endpoints().get(index).map(|ready| ready.load().id()) else {
-            let message = format!("the policy picked number {index} of {}", snapshot.ready.len());
-            return Next::Fail(Error::new(Code::Internal, Phase::Pick, message));
-        };
-        if let Some(next) = reserve(&snapshot, index, now) {
-            return next;
-        }
-        if !excluded.full(id) || excluded.full_count() == MAX_FULL {
-            let start = core.shared.random.below(snapshot.ready.len());
-            let everywhere = (start..snapshot.ready.len()).chain(0..start);
-            let found = everywhere
-                .filter(|&i| !excluded.as_slice().contains(&snapshot.ready.endpoints()[i].load().id()))
-                .find_map(|i| reserve(&snapshot, i, now));
-            match found {
-                Some(next) => return next,
-                None => break,
-            }
-        }
+        Self { state: State::Pick, call: Some(call) }
     }
-    if excluded.full_count() > 0 {
-        core.shared.demand.notify_one();
-    }
-    Next::Wait(None)
-}
-
-/// A stream to the endpoint with this index, on its oldest connection that has one to spare (gRFC A105).
-fn reserve<C>(snapshot: &Snapshot<C>, index: usize, now: Instant) -> Option<Next<C>> {
-    let ready = snapshot.ready.endpoints().get(index)?;
-    let lanes = snapshot.lanes.get(index)?;
-    lanes.iter().find_map(|lane| {
-        let permit = lane.gate.try_acquire()?;
-        Some(Next::Send {
-            connection: lane.connection.clone(),
-            permit,
-            in_flight: InFlight::start(ready.load().clone(), now),
-            endpoint: ready.endpoint().clone(),
-        })
-    })
-}
-
-/// Whether every ready endpoint has refused the call.
-fn refused_everywhere<C>(snapshot: &Snapshot<C>, excluded: &Exclusions) -> bool {
-    let endpoints = snapshot.ready.endpoints();
-    !endpoints.is_empty() && endpoints.iter().all(|ready| excluded.has_refused(ready.load().id()))
 }
 
 impl<C, B> Future for ResponseFuture<C, B>
@@ -205,124 +131,202 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            match this.state.as_mut().project() {
-                StateProjection::Refuse(error) => {
-                    let gone = || Error::new(Code::Internal, Phase::Pick, "polled after it was done");
-                    return Poll::Ready(Err(error.take().unwrap_or_else(gone)));
-                }
-                StateProjection::Pick => {
-                    let now = Instant::now();
-                    if this.deadline.as_ref().is_some_and(|deadline| deadline.has_passed(now)) {
-                        return Poll::Ready(Err(too_late_to_pick(this.cause.take())));
-                    }
-                    let Some(request) = this.request.as_mut() else {
-                        this.state.set(State::Refuse(None));
+            let Some(call) = this.call.as_mut() else {
+                let message = "the future was polled after it was ready";
+                return Poll::Ready(Err(Error::new(Code::Internal, Phase::Pick, message)));
+            };
+            let error = match this.state.as_mut().project() {
+                StateProjection::Pick => match call.pick() {
+                    Step::Send { request, reserved } => {
+                        let Reserved { connection, permit, in_flight, endpoint, stats } = reserved;
+                        let attempt = Some(call.record.goes(in_flight, stats));
+                        let response = connection.send(request, permit);
+                        this.state.set(State::Send { response, attempt, endpoint });
                         continue;
-                    };
-                    match choose(this.core, request, this.excluded, *this.wait_for_ready, now) {
-                        Next::Send { connection, permit, in_flight, endpoint } => {
-                            *this.news = None;
-                            *this.attempts += 1;
-                            if let Some(deadline) = &this.deadline {
-                                deadline.forward(now, request.headers_mut());
-                            }
-                            let Some(request) = this.request.take() else { continue };
-                            let response = connection.send(request, permit);
-                            this.state.set(State::Send { response, in_flight: Some(in_flight), endpoint });
-                        }
-                        Next::Wait(cause) => {
-                            if cause.is_some() {
-                                *this.cause = cause;
-                            }
-                            match this.news.take() {
-                                Some(news) => this.state.set(State::Wait(news)),
-                                None => *this.news = Some(news(this.core)),
-                            }
-                        }
-                        Next::Fail(error) => return Poll::Ready(Err(error)),
                     }
-                }
-                StateProjection::Wait(news) => {
-                    if news.as_mut().poll(cx).is_pending() {
-                        let Some(deadline) = this.deadline else { return Poll::Pending };
-                        ready!(deadline.poll(cx));
-                        return Poll::Ready(Err(too_late_to_pick(this.cause.take())));
-                    }
-                    this.state.set(State::Pick);
-                }
-                StateProjection::Send { response, in_flight, endpoint } => {
-                    let Poll::Ready(result) = response.poll(cx) else {
-                        let Some(deadline) = this.deadline else { return Poll::Pending };
-                        ready!(deadline.poll(cx));
-                        let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time")
-                            .at(endpoint.clone());
-                        return Poll::Ready(Err(error));
-                    };
-                    let now = Instant::now();
-                    let Some(in_flight) = in_flight.take() else {
-                        this.state.set(State::Refuse(None));
+                    Step::Wait(news) => {
+                        this.state.set(State::Wait(news));
                         continue;
-                    };
-                    let (error, request) = match result {
-                        Ok(response) => {
-                            let peer = Peer::new(endpoint.clone(), *this.attempts);
-                            let tracking = Tracking::new(in_flight, this.core.observer.clone(), now);
-                            return Poll::Ready(Ok(Body::respond(
-                                response,
-                                tracking,
-                                peer,
-                                this.deadline.take(),
-                            )));
+                    }
+                    Step::Fail(error) => error,
+                },
+                StateProjection::Wait(news) => match news.as_mut().poll(cx) {
+                    Poll::Ready(permit) => {
+                        call.permit = permit.or(call.permit.take());
+                        this.state.set(State::Pick);
+                        continue;
+                    }
+                    Poll::Pending if call.is_late(cx) => call.too_late_to_pick(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                StateProjection::Send { response, attempt, endpoint } => match response.poll(cx) {
+                    Poll::Ready(Ok(response)) => {
+                        let (Some(attempt), Some(Call { record, deadline, .. })) =
+                            (attempt.take(), this.call.take())
+                        else {
+                            continue;
+                        };
+                        let peer = Peer::new(endpoint.clone(), record.attempts());
+                        return Poll::Ready(Ok(Body::respond(response, record, attempt, peer, deadline)));
+                    }
+                    Poll::Ready(Err(failed)) => match call.failed(failed, attempt.take()) {
+                        Some(error) => error,
+                        None => {
+                            this.state.set(State::Pick);
+                            continue;
                         }
-                        Err(SendError::Unsent(error, request)) => {
-                            this.excluded.dead(in_flight.load().id());
-                            (error, Some(request))
-                        }
-                        Err(SendError::Refused { error, request, going_away }) => {
-                            *this.refusals += 1;
-                            let load = in_flight.load().id();
-                            in_flight.finish(this.core.observer.classify.outcome(error.code()), now);
-                            if !going_away {
-                                this.excluded.refused(load);
-                            }
-                            let everywhere = refused_everywhere(&this.core.shared.published.load(), this.excluded);
-                            let give_up = *this.refusals > MAX_REFUSALS || everywhere;
-                            (error, request.filter(|_| !give_up))
-                        }
-                        Err(SendError::Failed(error)) => {
-                            in_flight.finish(this.core.observer.classify.outcome(error.code()), now);
-                            (error, None)
-                        }
-                    };
-                    let Some(request) = request else { return Poll::Ready(Err(error)) };
-                    *this.cause = Some(error);
-                    *this.request = Some(request);
-                    this.state.set(State::Pick);
+                    },
+                    Poll::Pending if call.is_late(cx) => {
+                        Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time")
+                            .at(endpoint.clone())
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            // Cancels an attempt that is still under way.
+            this.state.set(State::Pick);
+            if let Some(Call { record, .. }) = this.call.take() {
+                match error.code() {
+                    Code::DeadlineExceeded => record.expired(),
+                    code => record.ended(code),
                 }
             }
+            return Poll::Ready(Err(error));
         }
     }
 }
 
-/// Resolves when there are other endpoints to choose from, or a stream has come free.
-fn news<C: Connect>(core: &Core<C>) -> News {
-    let changed = core.shared.published.changed();
-    let room = core.shared.room.wait();
-    Box::pin(async move {
-        tokio::select! {
-            () = changed => {}
-            () = room => {}
-        }
-    })
+/// What a pick leads to.
+enum Step<C, B> {
+    Send { request: Request<Replay<B>>, reserved: Reserved<C> },
+    Wait(News),
+    Fail(Error),
 }
 
-fn too_late_to_pick(cause: Option<Error>) -> Error {
-    match cause {
-        Some(cause) => {
-            let message = format!("no endpoint took the call in time; the latest obstacle: {cause}");
-            Error::new(Code::DeadlineExceeded, Phase::Pick, message).because(cause)
+impl<C: Connect, B> Call<C, B> {
+    fn pick(&mut self) -> Step<C::Connection, B> {
+        if let Some(error) = self.invalid.take() {
+            return Step::Fail(error);
         }
-        None => Error::new(Code::DeadlineExceeded, Phase::Pick, "no endpoint took the call in time"),
+        loop {
+            let now = Instant::now();
+            if self.deadline.as_ref().is_some_and(|deadline| deadline.has_passed(now)) {
+                return Step::Fail(self.too_late_to_pick());
+            }
+            let Some(mut request) = self.request.take() else {
+                return Step::Fail(Error::new(Code::Internal, Phase::Pick, "the request is gone"));
+            };
+            let shared = &self.core.shared;
+            // A first look may come too early for a permit's connection to show; the second waited for a change.
+            let fresh = self.news.is_none();
+            let redeemed = self
+                .permit
+                .take()
+                .and_then(|permit| redeem(shared, permit, &mut self.excluded, fresh, now));
+            let next = redeemed.unwrap_or_else(|| {
+                choose(shared, &request, &mut self.excluded, self.wait_for_ready, now)
+            });
+            let wait = match next {
+                Next::Send(reserved) => {
+                    self.news = None;
+                    if let Some(deadline) = &self.deadline {
+                        deadline.forward(now, request.headers_mut());
+                    }
+                    return Step::Send { request, reserved };
+                }
+                Next::Fail(error) => return Step::Fail(error),
+                Next::Wait(wait) => wait,
+            };
+            self.request = Some(request);
+            self.record.waits();
+            // Subscribe, look again, and only then wait: what changes in between is not missed.
+            if let Some(news) = self.news.take() {
+                if let Wait::Connection(permit) = wait {
+                    self.permit = Some(permit);
+                }
+                return Step::Wait(news);
+            }
+            let changed = shared.published.changed();
+            self.news = Some(match wait {
+                Wait::Change(obstacle) => {
+                    self.obstacle = obstacle.or(self.obstacle.take());
+                    Box::pin(async move {
+                        changed.await;
+                        None
+                    })
+                }
+                Wait::Connection(permit) => {
+                    self.permit = Some(permit);
+                    Box::pin(async move {
+                        changed.await;
+                        None
+                    })
+                }
+                Wait::Room => {
+                    let room = shared.room.wait();
+                    Box::pin(async move {
+                        tokio::select! {
+                            () = changed => None,
+                            permit = room => Some(permit),
+                        }
+                    })
+                }
+            });
+        }
+    }
+
+    /// Whether the deadline has passed; wakes the task when it does.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        self.deadline.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready())
+    }
+
+    /// Decides what follows an attempt that got no response: another pick (`None`), or the end.
+    fn failed(&mut self, failed: SendError<B>, attempt: Option<Attempt>) -> Option<Error> {
+        let Some(mut attempt) = attempt else {
+            return Some(Error::new(Code::Internal, Phase::Stream, "the attempt is gone"));
+        };
+        let id = attempt.in_flight().load().id();
+        let (error, request) = match failed {
+            SendError::Unsent(error, request) => {
+                // The snapshot still shows the dead connection; the call must not spin on it until the next one.
+                self.record.unsent(attempt);
+                self.excluded.dead(id);
+                (error, Some(request))
+            }
+            SendError::Refused { error, request, going_away } => {
+                self.record.refused(attempt, error.code());
+                self.refusals += 1;
+                // A connection that goes away takes its endpoint out of the ready set by itself.
+                if !going_away {
+                    self.excluded.refused(id);
+                }
+                let another = self.refusals <= MAX_REFUSALS && !refused_everywhere(&self.core.shared, &self.excluded);
+                (error, request.filter(|_| another))
+            }
+            SendError::Failed(error) => {
+                self.record.attempt_ended(attempt, error.code());
+                (error, None)
+            }
+        };
+        match request {
+            Some(request) => {
+                self.obstacle = Some(error);
+                self.request = Some(request);
+                None
+            }
+            None => Some(error),
+        }
+    }
+
+    fn too_late_to_pick(&mut self) -> Error {
+        let message = "no endpoint took the call in time";
+        match self.obstacle.take() {
+            Some(cause) => {
+                let message = format!("{message}; the latest obstacle: {}", cause.report());
+                Error::new(Code::DeadlineExceeded, Phase::Pick, message).because(cause)
+            }
+            None => Error::new(Code::DeadlineExceeded, Phase::Pick, message),
+        }
     }
 }
 
@@ -332,9 +336,10 @@ where
     C::Connection: Connection<B>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.call.as_ref();
         f.debug_struct("ResponseFuture")
-            .field("attempts", &self.attempts)
-            .field("deadline", &self.deadline)
+            .field("attempts", &call.map(|call| call.record.attempts()))
+            .field("deadline", &call.and_then(|call| call.deadline.as_ref()))
             .finish_non_exhaustive()
     }
 }

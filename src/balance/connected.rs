@@ -20,9 +20,9 @@ use crate::{
     balance::{Balance, Body, ResponseFuture},
     connect::{Connect, Connection, Worker},
     discover::{Fixed, IntoDiscover, Resolve},
-    endpoint::{Endpoint, EndpointKey},
+    endpoint::{Endpoint, EndpointKey, EndpointSet},
     error::Error,
-    stats::State,
+    stats::ChannelState,
 };
 
 /// A [`Discover`](tower::discover::Discover) of connected services; see [`Connected::new`].
@@ -73,7 +73,7 @@ pub struct ConnectedEndpoint<C: Connect> {
 impl<C: Connect> ConnectedEndpoint<C> {
     fn new(endpoint: Arc<Endpoint>, connector: C, worker: Worker) -> Result<Self, Error> {
         let target = endpoint.to_string();
-        let balance = Balance::builder(Fixed::new([endpoint]), connector).target(target).worker(worker).build()?;
+        let balance = Balance::builder(Fixed::from_set(EndpointSet::new([endpoint], 1)), connector).target(target).worker(worker).build()?;
         Ok(Self { balance, changed: None })
     }
 }
@@ -94,7 +94,7 @@ where
                 self.changed = None;
             }
             let mut watch = self.balance.watch();
-            if watch.borrow_and_update().state() == State::Ready {
+            if watch.borrow_and_update().state() == ChannelState::Ready {
                 return Poll::Ready(Ok(()));
             }
             self.changed = Some(Box::pin(async move {

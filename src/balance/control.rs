@@ -25,7 +25,7 @@ use crate::{
     },
     connect::{
         Connect, Worker,
-        subchannel::{self, Change, Id, Report, Status, Subchannel},
+        subchannel::{self, Change, Id, Lanes, Report, Status, Subchannel},
     },
     discover::{Feedback, Resolve},
     endpoint::EndpointSet,
@@ -127,14 +127,15 @@ impl<C: Connect> Control<C> {
         self.dirty = true;
         match resolved {
             Some(Ok(set)) => {
-                shared.stats.resolved();
+                shared.stats.resolved(&set);
+                shared.mirror.resolved();
                 plane.last_error = None;
                 self.apply(&mut plane, &set);
                 plane.set = Some(set);
             }
             Some(Err(error)) => {
-                shared.stats.resolve_failed();
-                tracing::warn!(target = %shared.target, %error, kept = plane.members.len(), "resolution failed");
+                shared.stats.resolution_failed(&error);
+                shared.mirror.resolution_failed();
                 plane.last_error = Some(error);
             }
             None => {
@@ -173,9 +174,8 @@ impl<C: Connect> Control<C> {
                     id,
                     subchannel,
                     status: Status::Idle,
-                    lanes: Arc::new([]),
+                    lanes: Arc::new(Lanes { open: Vec::new(), stats }),
                     load,
-                    stats,
                     wanted: all,
                 }
             },
@@ -265,7 +265,7 @@ impl<C: Connect> Control<C> {
     /// Some call found every connection full: where an endpoint may have another connection, open one.
     fn grow(&mut self) {
         for member in self.shared.plane().members.iter() {
-            if !member.state.lanes.is_empty() && member.state.lanes.iter().all(|lane| !lane.gate.has_room()) {
+            if !member.state.lanes.open.is_empty() && member.state.lanes.open.iter().all(|lane| !lane.gate.has_room()) {
                 member.state.subchannel.grow();
             }
         }
@@ -275,7 +275,7 @@ impl<C: Connect> Control<C> {
         self.generation += 1;
         let generation = self.generation;
         let plane = self.shared.plane();
-        let ready_members = plane.members.iter().filter(|member| !member.state.lanes.is_empty());
+        let ready_members = plane.members.iter().filter(|member| !member.state.lanes.open.is_empty());
         let mut lanes = Vec::with_capacity(plane.members.len());
         let ready = ready_members
             .inspect(|member| lanes.push(member.state.lanes.clone()))

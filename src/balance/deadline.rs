@@ -29,7 +29,7 @@ impl Deadline {
     /// The sooner of the request's `grpc-timeout` and the default. A time too far to represent is no deadline.
     ///
     /// Fails on a malformed `grpc-timeout`.
-    pub(crate) fn of(headers: &HeaderMap, default: Option<Duration>) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(headers: &HeaderMap, default: Option<Duration>, now: Instant) -> Result<Option<Self>, Error> {
         let asked = match headers.get(GRPC_TIMEOUT) {
             Some(value) => Some(timeout::parse(value).map_err(|malformed| {
                 Error::new(Code::InvalidArgument, Phase::Pick, malformed.to_string())
@@ -37,7 +37,7 @@ impl Deadline {
             None => None,
         };
         let Some(limit) = asked.into_iter().chain(default).min() else { return Ok(None) };
-        Ok(Instant::now().checked_add(limit).map(|at| Self { at, timer: None }))
+        Ok(now.checked_add(limit).map(|at| Self { at, timer: None }))
     }
 
     pub(crate) fn has_passed(&self, now: Instant) -> bool {

@@ -33,6 +33,7 @@
 mod body;
 mod builder;
 mod call;
+mod choose;
 mod connected;
 mod control;
 mod deadline;
@@ -41,6 +42,7 @@ mod members;
 mod plane;
 mod published;
 mod race;
+mod record;
 mod shared;
 mod snapshot;
 mod state;

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Phase},
     grpc::Code,
     load::Load,
-    stats::{EndpointStats, State},
+    stats::ChannelState,
 };
 
 /// The endpoints of the current set and those that drain. The control task changes it, under a lock that no call
@@ -32,9 +32,8 @@ pub(crate) struct Held<C> {
     pub(crate) id: Id,
     pub(crate) subchannel: Subchannel,
     pub(crate) status: Status,
-    pub(crate) lanes: Lanes<C>,
+    pub(crate) lanes: Arc<Lanes<C>>,
     pub(crate) load: Arc<Load>,
-    pub(crate) stats: Arc<EndpointStats>,
     pub(crate) wanted: bool,
 }
 
@@ -98,10 +97,10 @@ impl<C> Plane<C> {
     /// The state of the whole (specs of gRPC's connectivity semantics: the best state of any endpoint counts).
     pub(crate) fn connectivity(&self, snapshot: &Snapshot<C>) -> Connectivity {
         let state = match &snapshot.choice {
-            Choice::Pick(_) => State::Ready,
-            Choice::Wait => State::Connecting,
-            Choice::Fail(_) => State::TransientFailure,
-            Choice::Closed(_) => State::Shutdown,
+            Choice::Pick(_) => ChannelState::Ready,
+            Choice::Wait => ChannelState::Connecting,
+            Choice::Fail(_) => ChannelState::TransientFailure,
+            Choice::Closed(_) => ChannelState::Shutdown,
         };
         let cause = match &snapshot.choice {
             Choice::Fail(cause) | Choice::Closed(cause) => Some(cause.clone()),

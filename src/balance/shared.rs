@@ -13,8 +13,9 @@ use crate::{
     connect::{Connect, Room},
     grpc::Classify,
     load::SetLoad,
+    metrics::Mirror,
     random::Random,
-    stats::ChannelStats,
+    stats::{self, ChannelStats},
 };
 
 /// What the control task and the calls share.
@@ -29,6 +30,7 @@ pub(crate) struct Shared<C: Connect> {
     pub(crate) random: Arc<Random>,
     pub(crate) set_load: Arc<SetLoad>,
     pub(crate) stats: Arc<ChannelStats>,
+    pub(crate) mirror: Arc<Mirror>,
     pub(crate) connectivity: watch::Sender<Connectivity>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) wait_for_ready: bool,
@@ -38,6 +40,27 @@ impl<C: Connect> Shared<C> {
     pub(crate) fn plane(&self) -> MutexGuard<'_, Plane<C::Connection>> {
         // Nothing panics while holding the lock; were it to, a torn view of statistics beats a second panic.
         self.plane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that is counted, as plain data.
+    pub(crate) fn stats_snapshot(&self) -> stats::Snapshot {
+        let mut snapshot = self.stats.snapshot(self.target.clone());
+        snapshot.state = self.connectivity.borrow().state();
+        let plane = self.plane();
+        let members = plane.members.iter().chain(plane.draining.values());
+        snapshot.endpoints = members
+            .map(|member| {
+                let calls = member.state.load.calls();
+                let mut endpoint = member.state.lanes.stats.snapshot(&member.endpoint);
+                endpoint.in_flight = calls.in_flight();
+                endpoint.started = calls.started;
+                endpoint.succeeded = calls.succeeded;
+                endpoint.failed = calls.failed;
+                endpoint.cancelled = calls.cancelled;
+                endpoint
+            })
+            .collect();
+        snapshot
     }
 }
 
@@ -52,6 +75,7 @@ pub(crate) struct Core<C: Connect> {
 pub(crate) struct Observer {
     pub(crate) classify: Classify,
     pub(crate) stats: Arc<ChannelStats>,
+    pub(crate) mirror: Arc<Mirror>,
     /// Dropped with the last handle, which ends the control task.
     pub(crate) _handle: oneshot::Sender<Infallible>,
 }

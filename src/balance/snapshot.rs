@@ -12,7 +12,7 @@ use crate::{
 pub(crate) struct Snapshot<C> {
     pub(crate) ready: ReadySet,
     /// The connections of each ready endpoint, by its index in `ready`.
-    pub(crate) lanes: Vec<Lanes<C>>,
+    pub(crate) lanes: Vec<Arc<Lanes<C>>>,
     pub(crate) choice: Choice,
     /// Grows with every snapshot.
     pub(crate) generation: u64,

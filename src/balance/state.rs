@@ -1,24 +1,24 @@
 //! The connectivity of a balancer as a whole.
 
-use crate::{error::Error, stats::State};
+use crate::{error::Error, stats::ChannelState};
 
 /// The state of a balancer, as its `watch` tells it.
 #[derive(Clone, Debug)]
 pub struct Connectivity {
-    state: State,
+    state: ChannelState,
     endpoints: usize,
     ready: usize,
     cause: Option<Error>,
 }
 
 impl Connectivity {
-    pub(crate) fn new(state: State, endpoints: usize, ready: usize, cause: Option<Error>) -> Self {
+    pub(crate) fn new(state: ChannelState, endpoints: usize, ready: usize, cause: Option<Error>) -> Self {
         Self { state, endpoints, ready, cause }
     }
 
     /// The best state that any endpoint has.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ChannelState {
         self.state
     }
 

@@ -32,8 +32,9 @@ use crate::{
     error::{Error, Phase},
     grpc::Code,
     load::Load,
+    metrics::Mirror,
     random::Random,
-    stats::{Disconnect, EndpointStats},
+    stats::{Disconnect, EndpointState, EndpointStats},
 };
 
 /// What every subchannel of a balancer shares.
@@ -44,6 +45,7 @@ pub(crate) struct Shared<C> {
     pub(crate) dials: DialLimit,
     pub(crate) room: Arc<Room>,
     pub(crate) random: Arc<Random>,
+    pub(crate) mirror: Arc<Mirror>,
 }
 
 /// How an endpoint's connections are made and kept.
@@ -62,8 +64,13 @@ pub(crate) struct Lane<C> {
     pub(crate) gate: Arc<Gate>,
 }
 
-/// The open connections of one endpoint, the oldest first.
-pub(crate) type Lanes<C> = Arc<[Lane<C>]>;
+/// The open connections of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Lanes<C> {
+    /// The oldest first.
+    pub(crate) open: Vec<Lane<C>>,
+    pub(crate) stats: Arc<EndpointStats>,
+}
 
 /// What a subchannel's owner knows of it.
 #[derive(Clone, Debug)]
@@ -93,7 +100,7 @@ pub(crate) struct Report<C> {
 
 pub(crate) enum Change<C> {
     /// Its state is now this.
-    Is(Status, Lanes<C>),
+    Is(Status, Arc<Lanes<C>>),
     /// It lost a connection; its new state, if any, follows.
     Lost { going_away: bool, cause: Error },
     /// It has drained and ended.
@@ -285,7 +292,7 @@ impl<C: Connect> Task<C> {
         match result {
             Ok(established) => {
                 self.stats.connected();
-                tracing::info!(%endpoint, "connected");
+                self.shared.mirror.connected();
                 // "Reset when the peer's SETTINGS arrive": that is what `Connect` promises by resolving.
                 self.delays.reset();
                 self.next_attempt = None;
@@ -298,8 +305,8 @@ impl<C: Connect> Task<C> {
                 self.enter(Status::Ready);
             }
             Err(cause) => {
-                self.stats.connect_failed(&cause);
-                tracing::warn!(%endpoint, error = %cause, "connection attempt failed");
+                self.stats.connect_failed(endpoint, &cause);
+                self.shared.mirror.connect_failed();
                 if self.open.is_empty() {
                     self.enter(Status::Failed(cause));
                 }
@@ -318,9 +325,11 @@ impl<C: Connect> Task<C> {
             ConnectionState::GoingAway { cause, .. } => (true, cause),
             ConnectionState::Closed { cause } => (false, cause),
         };
-        let Watched { established, attempt_started, succeeded_before, .. } = self.open.remove(index);
-        self.stats.disconnected(if going_away { Disconnect::GoAway } else { Disconnect::Lost }, &cause);
-        tracing::info!(%endpoint, error = %cause, going_away, "connection lost");
+        let Watched { established, gate, attempt_started, succeeded_before } = self.open.remove(index);
+        gate.set_max(0);
+        let reason = if going_away { Disconnect::GoAway } else { Disconnect::Closed };
+        self.stats.disconnected(endpoint, reason, Some(&cause));
+        self.shared.mirror.disconnected(reason);
         // A connection that was of use is replaced at once. One that the peer ends as soon as it is made would have
         // us reconnect in a tight loop, so the next attempt then keeps the initial delay from the last one's start.
         self.delays.reset();
@@ -366,7 +375,7 @@ impl<C: Connect> Task<C> {
             return;
         }
         self.status = status.clone();
-        let lanes = self
+        let open = self
             .open
             .iter()
             .map(|watched| Lane {
@@ -374,7 +383,8 @@ impl<C: Connect> Task<C> {
                 gate: watched.gate.clone(),
             })
             .collect();
-        self.report(Change::Is(status, lanes));
+        let lanes = Lanes { open, stats: self.stats.clone() };
+        self.report(Change::Is(status, Arc::new(lanes)));
     }
 
     fn report(&self, change: Change<C::Connection>) {

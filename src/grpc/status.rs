@@ -56,7 +56,6 @@ pub fn code_of_http(http: StatusCode) -> Code {
 /// It says nothing about whether a retry is safe: only REFUSED_STREAM (7) proves that the call was not processed.
 #[must_use]
 pub fn code_of_reset(reason: u32) -> Code {
-    const STREAM_CLOSED: u32 = 0x5;
     const REFUSED_STREAM: u32 = 0x7;
     const CANCEL: u32 = 0x8;
     const ENHANCE_YOUR_CALM: u32 = 0xb;
@@ -66,10 +65,8 @@ pub fn code_of_reset(reason: u32) -> Code {
         CANCEL => Code::Cancelled,
         ENHANCE_YOUR_CALM => Code::ResourceExhausted,
         INADEQUATE_SECURITY => Code::PermissionDenied,
-        // "No mapping as there is no open stream to propagate to."
-        STREAM_CLOSED => Code::Unknown,
-        // NO_ERROR too: whoever ends a stream must say a status. RFC 9113 has codes it does not know treated as
-        // INTERNAL_ERROR.
+        // NO_ERROR too: whoever ends a stream must say a status. STREAM_CLOSED has no mapping in the specification,
+        // and RFC 9113 has codes that one does not know treated as INTERNAL_ERROR.
         _ => Code::Internal,
     }
 }
@@ -158,14 +155,14 @@ mod tests {
 
     #[test]
     fn translates_every_reset_as_the_table_says() {
-        use Code::{Cancelled, Internal, PermissionDenied, ResourceExhausted, Unavailable, Unknown};
+        use Code::{Cancelled, Internal, PermissionDenied, ResourceExhausted, Unavailable};
         for (reason, code) in [
             (h2::Reason::NO_ERROR, Internal),
             (h2::Reason::PROTOCOL_ERROR, Internal),
             (h2::Reason::INTERNAL_ERROR, Internal),
             (h2::Reason::FLOW_CONTROL_ERROR, Internal),
             (h2::Reason::SETTINGS_TIMEOUT, Internal),
-            (h2::Reason::STREAM_CLOSED, Unknown),
+            (h2::Reason::STREAM_CLOSED, Internal),
             (h2::Reason::FRAME_SIZE_ERROR, Internal),
             (h2::Reason::REFUSED_STREAM, Unavailable),
             (h2::Reason::CANCEL, Cancelled),

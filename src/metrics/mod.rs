@@ -74,3 +74,6 @@ pub fn describe() {
     describe_gauge!(OPEN_CONNECTIONS, Unit::Count, "Connections that are open");
     describe_counter!(RESOLUTIONS, Unit::Count, "Answers and failures of discovery");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,12 @@
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use tokio::time::advance;
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use super::{
     ChannelState, ChannelStats, Disconnect,
@@ -161,4 +167,78 @@ endpoint             state    weight  calls  in flight  failed  cancelled    p50
 [2001:db8::1]:50051  ready         1    100          0       0          0  1.9ms  1.9ms         1     0  -
 "
     );
+}
+
+#[test]
+fn each_change_is_told_once_with_endpoint_and_cause() {
+    let told = told(|| {
+        let (stats, endpoint) = (EndpointStats::default(), endpoint("10.0.0.1:1"));
+        stats.set_state(&endpoint, Connecting, None);
+        stats.connect_failed(&endpoint, &refused());
+        stats.set_state(&endpoint, Backoff, Some(&refused()));
+        stats.set_state(&endpoint, Backoff, Some(&refused()));
+        stats.disconnected(&endpoint, Disconnect::Keepalive, None);
+    });
+    let cause = "connect 10.0.0.1:1: TCP connect failed: connection refused";
+    assert_eq!(
+        told,
+        [
+            " INFO grpc_balance::endpoint: endpoint changed state endpoint=10.0.0.1:1 from=idle to=connecting".to_owned(),
+            format!("DEBUG grpc_balance::endpoint: connection attempt failed endpoint=10.0.0.1:1 cause={cause}"),
+            format!(
+                " INFO grpc_balance::endpoint: endpoint changed state endpoint=10.0.0.1:1 from=connecting to=backoff cause={cause}"
+            ),
+            "DEBUG grpc_balance::endpoint: disconnected endpoint=10.0.0.1:1 reason=\"keepalive\"".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn discovery_is_told_aloud_when_it_changes() {
+    let told = told(|| {
+        let stats = ChannelStats::default();
+        let failed = Error::new(Code::Unavailable, Phase::Resolve, "SERVFAIL");
+        stats.resolved(&EndpointSet::new([endpoint("10.0.0.1:1")], 1));
+        stats.resolved(&EndpointSet::new([endpoint("10.0.0.1:1")], 1));
+        stats.resolution_failed(&failed);
+        stats.resolution_failed(&failed);
+        stats.resolved(&EndpointSet::new([endpoint("10.0.0.1:1")], 1));
+    });
+    let levels: Vec<_> = told.iter().map(|line| line.trim_start().split(' ').next().unwrap()).collect();
+    assert_eq!(levels, ["INFO", "DEBUG", "WARN", "DEBUG", "INFO"], "{told:?}");
+    assert!(told[2].ends_with("cause=resolve: SERVFAIL"), "{}", told[2]);
+}
+
+/// The events of `act`, one line each.
+fn told(act: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let writer = {
+        let lines = lines.clone();
+        move || Lines(lines.clone())
+    };
+    // With a single dispatcher in the process, tracing lets the thread that first comes by an event decide for all
+    // whether it is of interest, and that may be another test's. With two it asks both.
+    let _second = Dispatch::new(NoSubscriber::default());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .without_time()
+        .with_ansi(false)
+        .with_writer(writer)
+        .finish();
+    tracing::subscriber::with_default(subscriber, act);
+    let written = lines.lock().unwrap().clone();
+    String::from_utf8(written).unwrap().lines().map(ToOwned::to_owned).collect()
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
