@@ -230,7 +230,9 @@ async fn e8_attempts_to_a_refused_port_follow_the_backoff_curve() {
     let seen = attempts.clone();
     let dialler = tower::service_fn(move |_: grpc_balance::endpoint::Address| {
         seen.lock().expect("no panic").push(Instant::now());
-        async { Err::<tokio::io::DuplexStream, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)) }
+        async {
+            Err::<tokio::io::DuplexStream, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+        }
     });
     let connector = grpc_balance::connect::Connector::builder().dial(dialler).build();
     let endpoint = Endpoint::new(SocketAddr::from(([127, 0, 0, 1], 1)));
@@ -265,7 +267,11 @@ async fn throughput(limit: Option<u32>) -> u64 {
     })
     .await;
     if let Some(limit) = limit {
-        assert!(a.peak_in_flight() <= u64::from(limit), "the peer's limit is respected: {}", a.peak_in_flight());
+        assert!(
+            a.peak_in_flight() <= u64::from(limit),
+            "the peer's limit is respected: {}",
+            a.peak_in_flight()
+        );
     }
     a.calls() + b.calls()
 }
@@ -311,8 +317,7 @@ async fn e10_an_endpoint_that_fails_fast_attracts_no_calls() {
         for name in ["a", "b", "c", "d"] {
             servers.push(Greeter::builder(name).delay(ms(10)).start().await);
         }
-        let channel =
-            channel_with(servers.iter().map(Greeter::address).chain([failing.address()]), policy);
+        let channel = channel_with(servers.iter().map(Greeter::address).chain([failing.address()]), policy);
         channel.ready(5, Duration::from_secs(10)).await.expect("all are up");
         let left = Arc::new(AtomicU64::new(20_000));
         let mut tasks = JoinSet::new();

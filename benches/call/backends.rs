@@ -32,9 +32,8 @@ pub(crate) fn run() {
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         println!("{}", listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        runtime.spawn(
-            Server::builder().add_service(GreeterServer::new(Service)).serve_with_incoming(incoming),
-        );
+        runtime
+            .spawn(Server::builder().add_service(GreeterServer::new(Service)).serve_with_incoming(incoming));
     }
     io::stdout().flush().unwrap();
     io::stdin().read_to_end(&mut Vec::new()).unwrap();

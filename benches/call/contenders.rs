@@ -67,7 +67,11 @@ impl H2 {
         for address in addresses {
             let socket = tokio::net::TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;
-            let (send_request, connection) = h2::client::handshake(socket).await?;
+            let (send_request, connection) = h2::client::Builder::new()
+                // The default budget for unread small DATA frames ends the connection at this concurrency.
+                .data_frame_budget(1 << 24)
+                .handshake(socket)
+                .await?;
             tokio::spawn(connection);
             connections.push(send_request);
         }

@@ -7,7 +7,11 @@
 //! Contenders, in interleaved rounds: bare `h2` with requests encoded beforehand (the floor), a single tonic `Channel`
 //! to one backend, tonic's `Channel::balance_list`, `ginepro`, and this crate's `Channel`. Each figure is the median
 //! over the rounds: `RESULT call.<contender>.<callers>.<runtime threads> <us> us`.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench ends at the first thing that goes wrong")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench ends at the first thing that goes wrong"
+)]
 
 mod backends;
 mod contenders;

@@ -128,7 +128,10 @@ struct Name(Arc<str>);
 
 #[tonic::async_trait]
 impl Greeter for Name {
-    async fn say_hello(&self, _: tonic::Request<HelloRequest>) -> Result<tonic::Response<HelloReply>, Status> {
+    async fn say_hello(
+        &self,
+        _: tonic::Request<HelloRequest>,
+    ) -> Result<tonic::Response<HelloReply>, Status> {
         Ok(tonic::Response::new(HelloReply { message: self.0.to_string() }))
     }
 }
@@ -227,7 +230,10 @@ type Replies = Pin<Box<dyn Stream<Item = Result<EchoReply, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Echo for Name {
-    async fn unary(&self, request: tonic::Request<EchoRequest>) -> Result<tonic::Response<EchoReply>, Status> {
+    async fn unary(
+        &self,
+        request: tonic::Request<EchoRequest>,
+    ) -> Result<tonic::Response<EchoReply>, Status> {
         let reply = self.saw(request.metadata(), authority(&request).as_deref());
         let (metadata, _, request) = request.into_parts();
         tokio::time::sleep(Duration::from_millis(request.delay_ms.into())).await;
@@ -251,7 +257,10 @@ impl Echo for Name {
 
     type DownloadStream = Replies;
 
-    async fn download(&self, request: tonic::Request<EchoRequest>) -> Result<tonic::Response<Replies>, Status> {
+    async fn download(
+        &self,
+        request: tonic::Request<EchoRequest>,
+    ) -> Result<tonic::Response<Replies>, Status> {
         let saw = self.saw(request.metadata(), authority(&request).as_deref());
         let (metadata, _, request) = request.into_parts();
         let start = Instant::now() + Duration::from_millis(request.delay_ms.into());
