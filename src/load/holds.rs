@@ -72,6 +72,11 @@ impl Holds {
         }
     }
 
+    /// Whether nothing was ever held, which spares a pick from working out what time it is.
+    pub(super) fn never_held(&self) -> bool {
+        self.until.load(Relaxed) == 0
+    }
+
     /// How many count now.
     pub(super) fn count(&self, now: Micros) -> u64 {
         if self.until.load(Relaxed) <= now {
@@ -83,7 +88,8 @@ impl Holds {
 
     /// Chooses the slot for one more count: its index, the word that was seen there, and the slot to add to.
     fn place(&self, now: Micros, expiry: Micros) -> (usize, u64, Slot) {
-        let (mut free, mut later, mut earlier) = (None, None::<(usize, u64, Slot)>, None::<(usize, u64, Slot)>);
+        let (mut free, mut later, mut earlier) =
+            (None, None::<(usize, u64, Slot)>, None::<(usize, u64, Slot)>);
         for (index, word) in self.slots.iter().enumerate() {
             let seen = word.load(Relaxed);
             let slot = Slot::unpack(seen);

@@ -1,6 +1,6 @@
 //! The better of two.
 
-use std::sync::Arc;
+use std::{hint::select_unpredictable, sync::Arc};
 
 use crate::policy::{Pick, PickContext, Picker, Policy, ReadySet, candidates::Candidates};
 
@@ -91,7 +91,8 @@ impl Picker for PeakEwma {
             };
             // The call itself is the one more. It is not divided by weight: two idle endpoints of the same speed
             // tie, and the draw decides between them.
-            let cost = |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, context));
+            let cost =
+                |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, context));
             cost(latency_b, b) < cost(latency_a, a)
         })
     }
@@ -104,11 +105,17 @@ impl Candidates {
 }
 
 /// Draws two and asks whether the second is better.
-fn pick(candidates: &Candidates, context: &PickContext<'_>, better: impl FnOnce(usize, usize) -> bool) -> Pick {
+fn pick(
+    candidates: &Candidates,
+    context: &PickContext<'_>,
+    better: impl FnOnce(usize, usize) -> bool,
+) -> Pick {
     let Some((first, second)) = candidates.draw_two(context) else { return Pick::Queue };
     let position = match second {
-        Some(second) if better(first, second) => second,
-        _ => first,
+        // Which one wins is as good as random. A branch would be mispredicted often, and only after both loads have
+        // come from memory; without one the next pick's loads are under way meanwhile.
+        Some(second) => select_unpredictable(better(first, second), second, first),
+        None => first,
     };
     Pick::Endpoint(candidates.index(position))
 }

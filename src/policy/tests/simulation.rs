@@ -29,7 +29,13 @@ fn hangs() -> Behaviour {
 }
 
 /// Lets callers call in a closed loop until so many calls have been started, and returns how many each endpoint got.
-fn simulate(policy: &dyn Policy, weights: &[u32], endpoints: &[Behaviour], callers: usize, calls: usize) -> Vec<usize> {
+fn simulate(
+    policy: &dyn Policy,
+    weights: &[u32],
+    endpoints: &[Behaviour],
+    callers: usize,
+    calls: usize,
+) -> Vec<usize> {
     let (ready, caller) = (ready(weights), Caller::new(23));
     let picker = policy.build(&ready);
     let start = Instant::now();
