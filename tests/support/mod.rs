@@ -1,0 +1,3 @@
+//! What several test crates need.
+
+pub mod dns;
