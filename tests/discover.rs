@@ -30,7 +30,8 @@ fn quick(server: &DnsServer) -> DnsConfig {
         .servers([server.address()])
         .min_interval(Duration::from_millis(50))
         .backoff(Duration::from_millis(50), Duration::from_millis(200))
-        .attempt_timeout(Duration::from_millis(500))
+        .attempt_timeout(Duration::from_secs(5))
+        .family_delay(Duration::from_secs(5))
         .attempts(1)
 }
 
@@ -127,7 +128,8 @@ async fn a_family_that_is_not_answered_does_not_hold_the_other_up() {
     let server = DnsServer::start().await;
     server.reply(NAME, RecordType::A, Reply::Addresses { ips: ips(&["10.0.0.1"]), ttl: 30 });
     server.reply(NAME, RecordType::AAAA, Reply::Drop);
-    let config = quick(&server).attempt_timeout(PATIENCE).deadline(PATIENCE);
+    let config =
+        quick(&server).attempt_timeout(PATIENCE).deadline(PATIENCE).family_delay(Duration::from_millis(1));
     let mut resolver = Dns::with_config(NAME, 50051, config).unwrap();
     // Were it held up, `next` would lose its patience.
     assert_eq!(addresses(&next(&mut resolver).await.unwrap()), ["10.0.0.1:50051"]);
@@ -233,7 +235,8 @@ async fn a_silent_server_is_passed_over_and_not_asked_first_again() {
     let (silent, sound) = (DnsServer::start().await, DnsServer::start().await);
     silent.fail_with(Reply::Drop);
     sound.set(NAME, 0, ips(&["10.0.0.1"]));
-    let config = quick(&sound).servers([silent.address(), sound.address()]);
+    let config =
+        quick(&sound).servers([silent.address(), sound.address()]).attempt_timeout(Duration::from_secs(1));
     let mut resolver = Dns::with_config(NAME, 50051, config).unwrap();
     assert_eq!(next_set(&mut resolver).await.len(), 1);
     let asked = silent.queries().len();
