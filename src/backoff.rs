@@ -83,12 +83,7 @@ impl Backoff {
 impl Default for Backoff {
     /// gRPC's schedule: 1 s, x1.6, up to 120 s, ±20 %.
     fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            multiplier: 1.6,
-            jitter: 0.2,
-            max: Duration::from_secs(120),
-        }
+        Self { initial: Duration::from_secs(1), multiplier: 1.6, jitter: 0.2, max: Duration::from_secs(120) }
     }
 }
 
@@ -238,7 +233,10 @@ mod tests {
         tokio::time::sleep_until(next).await;
         let started = Instant::now();
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert!(delays.next_attempt_after(started, &random) < Instant::now(), "a slow attempt used its delay up");
+        assert!(
+            delays.next_attempt_after(started, &random) < Instant::now(),
+            "a slow attempt used its delay up"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod channel;
 pub mod connect;
 pub mod discover;
 pub mod endpoint;
@@ -20,4 +21,8 @@ pub mod target;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 
-pub use crate::{balance::{Balance, Peer, WaitForReady}, error::Error};
+pub use crate::{
+    balance::{Balance, Peer, WaitForReady},
+    channel::Channel,
+    error::Error,
+};

@@ -37,7 +37,10 @@ pub struct Body<T> {
     call: Option<(Record, Attempt)>,
 }
 
-impl<T: HttpBody> Body<T> {
+impl<T> Body<T>
+where
+    T: HttpBody<Data = Bytes, Error = Error>,
+{
     pub(crate) fn respond(
         response: Response<T>,
         record: Record,
@@ -51,7 +54,7 @@ impl<T: HttpBody> Body<T> {
         let endpoint = peer.endpoint().clone();
         head.extensions.insert(peer);
         let mut body = Self { inner: Some(inner), http, endpoint, deadline, call: Some((record, attempt)) };
-        if body.is_end_stream() {
+        if HttpBody::is_end_stream(&body) {
             // Trailers-Only: the one header block carries the status.
             end(&mut body.call, status_of(http, &head.headers));
         }
@@ -81,7 +84,9 @@ where
         let polled = inner.poll_frame(cx);
         // The status that the call ends with, if this frame is its last.
         let status = match &polled {
-            Poll::Ready(Some(Ok(frame))) => frame.trailers_ref().map(|trailers| status_of(*this.http, trailers)),
+            Poll::Ready(Some(Ok(frame))) => {
+                frame.trailers_ref().map(|trailers| status_of(*this.http, trailers))
+            }
             Poll::Ready(Some(Err(error))) => Some(Some(error.code())),
             Poll::Ready(None) => Some(status_of(*this.http, &HeaderMap::new())),
             Poll::Pending => None,

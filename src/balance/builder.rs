@@ -47,7 +47,7 @@ pub struct Builder<C> {
     worker: Option<Worker>,
 }
 
-impl<C: Connect> Builder<C> {
+impl<C> Builder<C> {
     pub(crate) fn new(resolver: std::pin::Pin<Box<dyn Resolve>>, connector: C) -> Self {
         Self {
             resolver,
@@ -67,6 +67,37 @@ impl<C: Connect> Builder<C> {
             methods: Vec::new(),
             random: Random::from_os(),
             worker: None,
+        }
+    }
+
+    /// The same settings over another resolver and other connections.
+    pub(crate) fn over<D>(self, resolver: std::pin::Pin<Box<dyn Resolve>>, connector: D) -> Builder<D> {
+        let Self {
+            target,
+            policy,
+            settings,
+            dials,
+            deadline,
+            wait_for_ready,
+            classify,
+            methods,
+            random,
+            worker,
+            ..
+        } = self;
+        Builder {
+            resolver,
+            connector,
+            target,
+            policy,
+            settings,
+            dials,
+            deadline,
+            wait_for_ready,
+            classify,
+            methods,
+            random,
+            worker,
         }
     }
 
@@ -157,7 +188,10 @@ impl<C: Connect> Builder<C> {
     /// # Errors
     ///
     /// When called outside a tokio runtime without [`worker`](Self::worker).
-    pub fn build(self) -> Result<Balance<C>, Error> {
+    pub fn build(self) -> Result<Balance<C>, Error>
+    where
+        C: Connect,
+    {
         let worker = match self.worker {
             Some(worker) => worker,
             None => Worker::current()?,
@@ -176,6 +210,7 @@ impl<C: Connect> Builder<C> {
             random: random.clone(),
             set_load: Arc::<SetLoad>::default(),
             stats: stats.clone(),
+            discovery: self.resolver.status(),
             mirror: mirror.clone(),
             connectivity: watch::Sender::new(Connectivity::new(ChannelState::Idle, 0, 0, None)),
             deadline: self.deadline,

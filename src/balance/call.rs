@@ -219,13 +219,10 @@ impl<C: Connect, B> Call<C, B> {
             let shared = &self.core.shared;
             // A first look may come too early for a permit's connection to show; the second waited for a change.
             let fresh = self.news.is_none();
-            let redeemed = self
-                .permit
-                .take()
-                .and_then(|permit| redeem(shared, permit, &mut self.excluded, fresh, now));
-            let next = redeemed.unwrap_or_else(|| {
-                choose(shared, &request, &mut self.excluded, self.wait_for_ready, now)
-            });
+            let redeemed =
+                self.permit.take().and_then(|permit| redeem(shared, permit, &mut self.excluded, fresh, now));
+            let next = redeemed
+                .unwrap_or_else(|| choose(shared, &request, &mut self.excluded, self.wait_for_ready, now));
             let wait = match next {
                 Next::Send(reserved) => {
                     self.news = None;
@@ -300,7 +297,8 @@ impl<C: Connect, B> Call<C, B> {
                 if !going_away {
                     self.excluded.refused(id);
                 }
-                let another = self.refusals <= MAX_REFUSALS && !refused_everywhere(&self.core.shared, &self.excluded);
+                let another =
+                    self.refusals <= MAX_REFUSALS && !refused_everywhere(&self.core.shared, &self.excluded);
                 (error, request.filter(|_| another))
             }
             SendError::Failed(error) => {

@@ -5,6 +5,9 @@
 //! is ready only while it has a connection that can take a call.
 
 use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,24 +16,31 @@ use std::{
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use tokio::sync::mpsc;
 use tower::{discover::Change, load::Load};
 use tower_service::Service;
 
 use crate::{
     balance::{Balance, Body, ResponseFuture},
     connect::{Connect, Connection, Worker},
-    discover::{Fixed, IntoDiscover, Resolve},
+    discover::{Changes, Feedback, Pushed, PushedHandle, Resolve},
     endpoint::{Endpoint, EndpointKey, EndpointSet},
     error::Error,
     stats::ChannelState,
 };
 
-/// A [`Discover`](tower::discover::Discover) of connected services; see [`Connected::new`].
+/// A [`Discover`](tower::discover::Discover) of connected services; see the [module docs](crate::balance).
+///
+/// An endpoint whose attributes change keeps its service and its connection. What becomes of the connections is told
+/// to the resolver, which may look for other endpoints early.
 #[derive(Debug)]
 pub struct Connected<R, C> {
-    discover: IntoDiscover<R>,
+    changes: Changes<R>,
     connector: C,
     worker: Worker,
+    known: HashMap<EndpointKey, PushedHandle>,
+    report: mpsc::UnboundedSender<Feedback>,
+    reports: mpsc::UnboundedReceiver<Feedback>,
 }
 
 impl<R: Resolve + Unpin, C: Connect + Clone> Connected<R, C> {
@@ -38,27 +48,83 @@ impl<R: Resolve + Unpin, C: Connect + Clone> Connected<R, C> {
     ///
     /// # Errors
     ///
-    /// When called outside a tokio runtime.
+    /// FAILED_PRECONDITION outside a tokio runtime.
     pub fn new(resolver: R, connector: C) -> Result<Self, Error> {
-        Ok(Self { discover: resolver.into_discover(), connector, worker: Worker::current()? })
+        let (report, reports) = mpsc::unbounded_channel();
+        let worker = Worker::current()?;
+        Ok(Self {
+            changes: resolver.into_discover(),
+            connector,
+            worker,
+            known: HashMap::new(),
+            report,
+            reports,
+        })
+    }
+
+    /// A service for an endpoint that is new.
+    fn insert(&mut self, endpoint: Arc<Endpoint>) -> Option<ConnectedEndpoint<C>> {
+        if let Some(handle) = self.known.get(endpoint.key()) {
+            handle.insert(endpoint);
+            return None;
+        }
+        let (handle, pushed) = Pushed::new();
+        handle.insert(endpoint.clone());
+        let resolver = Reporting { endpoint: pushed, report: self.report.clone() };
+        let balance = Balance::builder(resolver, self.connector.clone())
+            .target(endpoint.to_string())
+            .worker(self.worker.clone())
+            .build()
+            // It fails for want of a worker only.
+            .ok()?;
+        self.known.insert(endpoint.key().clone(), handle);
+        Some(ConnectedEndpoint { balance, changed: None })
     }
 }
 
 impl<R: Resolve + Unpin, C: Connect + Clone + Unpin> Stream for Connected<R, C> {
-    type Item = Result<Change<EndpointKey, ConnectedEndpoint<C>>, Error>;
+    type Item = Result<Change<EndpointKey, ConnectedEndpoint<C>>, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let change = match ready!(Pin::new(&mut this.discover).poll_next(cx)) {
-            Some(Ok(Change::Insert(key, endpoint))) => {
-                ConnectedEndpoint::new(endpoint, this.connector.clone(), this.worker.clone())
-                    .map(|service| Change::Insert(key, service))
+        while let Poll::Ready(Some(feedback)) = this.reports.poll_recv(cx) {
+            Pin::new(&mut this.changes).feedback(feedback);
+        }
+        loop {
+            match ready!(Pin::new(&mut this.changes).poll_next(cx)) {
+                Some(Ok(Change::Insert(key, endpoint))) => {
+                    if let Some(service) = this.insert(endpoint) {
+                        return Poll::Ready(Some(Ok(Change::Insert(key, service))));
+                    }
+                }
+                Some(Ok(Change::Remove(key))) => {
+                    this.known.remove(&key);
+                    return Poll::Ready(Some(Ok(Change::Remove(key))));
+                }
+                Some(Err(never)) => match never {},
+                None => return Poll::Ready(None),
             }
-            Some(Ok(Change::Remove(key))) => Ok(Change::Remove(key)),
-            Some(Err(error)) => Err(error),
-            None => return Poll::Ready(None),
-        };
-        Poll::Ready(Some(change))
+        }
+    }
+}
+
+/// The set of one endpoint, which passes on what it hears of it.
+struct Reporting {
+    endpoint: Pushed,
+    report: mpsc::UnboundedSender<Feedback>,
+}
+
+impl Resolve for Reporting {
+    fn poll_resolve(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Arc<EndpointSet>, Error>>> {
+        Pin::new(&mut self.endpoint).poll_resolve(cx)
+    }
+
+    fn feedback(self: Pin<&mut Self>, feedback: Feedback) {
+        // Nobody listens once the discovery is gone.
+        let _ = self.report.send(feedback);
     }
 }
 
@@ -68,14 +134,6 @@ impl<R: Resolve + Unpin, C: Connect + Clone + Unpin> Stream for Connected<R, C> 
 pub struct ConnectedEndpoint<C: Connect> {
     balance: Balance<C>,
     changed: Option<BoxFuture<'static, ()>>,
-}
-
-impl<C: Connect> ConnectedEndpoint<C> {
-    fn new(endpoint: Arc<Endpoint>, connector: C, worker: Worker) -> Result<Self, Error> {
-        let target = endpoint.to_string();
-        let balance = Balance::builder(Fixed::from_set(EndpointSet::new([endpoint], 1)), connector).target(target).worker(worker).build()?;
-        Ok(Self { balance, changed: None })
-    }
 }
 
 impl<C, B> Service<Request<B>> for ConnectedEndpoint<C>
@@ -119,8 +177,8 @@ impl<C: Connect> Load for ConnectedEndpoint<C> {
     }
 }
 
-impl<C: Connect> std::fmt::Debug for ConnectedEndpoint<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<C: Connect> fmt::Debug for ConnectedEndpoint<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ConnectedEndpoint").field(&self.balance).finish()
     }
 }

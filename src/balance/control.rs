@@ -163,6 +163,7 @@ impl<C: Connect> Control<C> {
                     &self.worker,
                     self.connections.clone(),
                     id,
+                    endpoint.clone(),
                     load.clone(),
                     stats.clone(),
                     self.report_to.clone(),
@@ -253,8 +254,8 @@ impl<C: Connect> Control<C> {
                 member.state.lanes = lanes;
                 feedback
             }
-            Change::Lost { going_away: true, .. } => Some(Feedback::GoingAway(key)),
-            Change::Lost { going_away: false, .. } => Some(Feedback::Failed(key)),
+            Change::Lost { going_away: true } => Some(Feedback::GoingAway(key)),
+            Change::Lost { going_away: false } => Some(Feedback::Failed(key)),
             Change::Drained => None,
         };
         if let (Some(resolver), Some(feedback)) = (&mut self.resolver, feedback) {
@@ -265,7 +266,9 @@ impl<C: Connect> Control<C> {
     /// Some call found every connection full: where an endpoint may have another connection, open one.
     fn grow(&mut self) {
         for member in self.shared.plane().members.iter() {
-            if !member.state.lanes.open.is_empty() && member.state.lanes.open.iter().all(|lane| !lane.gate.has_room()) {
+            if !member.state.lanes.open.is_empty()
+                && member.state.lanes.open.iter().all(|lane| !lane.gate.has_room())
+            {
                 member.state.subchannel.grow();
             }
         }
@@ -306,10 +309,9 @@ impl<C: Connect> Drop for Control<C> {
     /// Also runs when the runtime shuts down under the balancer: calls that wait must not wait for ever.
     fn drop(&mut self) {
         let error = Error::new(Code::Unavailable, Phase::Pick, "the balancer's runtime has shut down");
-        self.shared.published.publish(Arc::new(Snapshot::without_endpoints(
-            Choice::Closed(error),
-            self.generation + 1,
-        )));
+        self.shared
+            .published
+            .publish(Arc::new(Snapshot::without_endpoints(Choice::Closed(error), self.generation + 1)));
         let mut plane = self.shared.plane.lock().unwrap_or_else(PoisonError::into_inner);
         *plane = Plane::default();
     }

@@ -29,7 +29,11 @@ impl Deadline {
     /// The sooner of the request's `grpc-timeout` and the default. A time too far to represent is no deadline.
     ///
     /// Fails on a malformed `grpc-timeout`.
-    pub(crate) fn of(headers: &HeaderMap, default: Option<Duration>, now: Instant) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        default: Option<Duration>,
+        now: Instant,
+    ) -> Result<Option<Self>, Error> {
         let asked = match headers.get(GRPC_TIMEOUT) {
             Some(value) => Some(timeout::parse(value).map_err(|malformed| {
                 Error::new(Code::InvalidArgument, Phase::Pick, malformed.to_string())

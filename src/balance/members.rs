@@ -141,7 +141,12 @@ mod tests {
 
     /// Reconciles and returns what was added and removed, by port order of events.
     fn reconcile(members: &mut Members<u32>, set: &EndpointSet) -> Reconciled {
-        members.reconcile(set, |_, endpoint| endpoint.weight(), |state, endpoint| *state = endpoint.weight(), drop)
+        members.reconcile(
+            set,
+            |_, endpoint| endpoint.weight(),
+            |state, endpoint| *state = endpoint.weight(),
+            drop,
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     balance::{plane::Plane, published::Published, snapshot::Snapshot, state::Connectivity},
     connect::{Connect, Room},
+    discover::Status,
     grpc::Classify,
     load::SetLoad,
     metrics::Mirror,
@@ -30,6 +31,8 @@ pub(crate) struct Shared<C: Connect> {
     pub(crate) random: Arc<Random>,
     pub(crate) set_load: Arc<SetLoad>,
     pub(crate) stats: Arc<ChannelStats>,
+    /// How resolving goes, if the resolver tells.
+    pub(crate) discovery: Option<Status>,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) connectivity: watch::Sender<Connectivity>,
     pub(crate) deadline: Option<Duration>,
@@ -45,6 +48,9 @@ impl<C: Connect> Shared<C> {
     /// Everything that is counted, as plain data.
     pub(crate) fn stats_snapshot(&self) -> stats::Snapshot {
         let mut snapshot = self.stats.snapshot(self.target.clone());
+        if let Some(discovery) = &self.discovery {
+            snapshot.set_age = discovery.age();
+        }
         snapshot.state = self.connectivity.borrow().state();
         let plane = self.plane();
         let members = plane.members.iter().chain(plane.draining.values());

@@ -49,6 +49,9 @@ impl PartialEq for Connectivity {
             (None, None) => true,
             _ => false,
         };
-        self.state == other.state && self.endpoints == other.endpoints && self.ready == other.ready && same_cause
+        self.state == other.state
+            && self.endpoints == other.endpoints
+            && self.ready == other.ready
+            && same_cause
     }
 }

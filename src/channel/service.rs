@@ -50,8 +50,8 @@ impl Channel {
     /// DEADLINE_EXCEEDED when that takes longer than `limit`, with the latest obstacle.
     pub async fn ready(&self, endpoints: usize, limit: Duration) -> Result<(), Error> {
         let mut watch = self.watch();
-        let enough = timeout(limit, watch.wait_for(|now| now.ready() >= endpoints)).await;
-        if matches!(enough, Ok(Ok(_))) {
+        let enough = async { watch.wait_for(|now| now.ready() >= endpoints).await.is_ok() };
+        if timeout(limit, enough).await == Ok(true) {
             return Ok(());
         }
         let now = watch.borrow();
@@ -137,7 +137,7 @@ impl HttpBody for Body {
 /// The error as callers get it: with a `tonic::Status` among its sources where the feature is on.
 fn for_callers(error: Error) -> Error {
     #[cfg(feature = "tonic")]
-    return crate::tonic::dress(error);
+    return crate::tonic::with_status(error);
     #[cfg(not(feature = "tonic"))]
     error
 }

@@ -102,7 +102,7 @@ pub(crate) enum Change<C> {
     /// Its state is now this.
     Is(Status, Arc<Lanes<C>>),
     /// It lost a connection; its new state, if any, follows.
-    Lost { going_away: bool, cause: Error },
+    Lost { going_away: bool },
     /// It has drained and ended.
     Drained,
 }
@@ -128,6 +128,7 @@ impl Subchannel {
         worker: &Worker,
         shared: Arc<Shared<C>>,
         id: Id,
+        endpoint: Arc<Endpoint>,
         load: Arc<Load>,
         stats: Arc<EndpointStats>,
         reports: mpsc::UnboundedSender<Report<C::Connection>>,
@@ -138,6 +139,7 @@ impl Subchannel {
         let task = Task {
             shared,
             id,
+            endpoint,
             load,
             stats,
             reports,
@@ -204,6 +206,7 @@ enum Dialling<C> {
 struct Task<C: Connect> {
     shared: Arc<Shared<C>>,
     id: Id,
+    endpoint: Arc<Endpoint>,
     load: Arc<Load>,
     stats: Arc<EndpointStats>,
     reports: mpsc::UnboundedSender<Report<C::Connection>>,
@@ -225,11 +228,11 @@ impl<C: Connect> Task<C> {
         let mut growing = false;
         loop {
             let wish = self.wishes.borrow_and_update().clone();
-            let endpoint = match wish {
-                Wish::Connected(endpoint) => endpoint,
+            match wish {
+                Wish::Connected(endpoint) => self.endpoint = endpoint,
                 Wish::Idle => {
                     dialling = Dialling::No;
-                    self.leave_all();
+                    self.leave_all(Disconnect::Removed);
                     self.enter(Status::Idle);
                     if self.wishes.changed().await.is_err() {
                         return;
@@ -240,7 +243,7 @@ impl<C: Connect> Task<C> {
                     drop(dialling);
                     return self.drained().await;
                 }
-            };
+            }
             let wants_dial = self.open.is_empty() || growing;
             if wants_dial && matches!(dialling, Dialling::No) {
                 if self.open.is_empty() && matches!(self.status, Status::Idle | Status::Ready) {
@@ -262,19 +265,19 @@ impl<C: Connect> Task<C> {
                     }
                 }
                 (index, state) = next_change(&mut self.open) => {
-                    self.connection_changed(index, state, &endpoint);
+                    self.connection_changed(index, state);
                 }
                 progress = advance(&mut dialling) => match progress {
                     Progress::Slot(slot) => {
                         let started = Instant::now();
                         self.next_attempt = Some(self.delays.next_attempt_after(started, &self.shared.random));
-                        let attempt = attempt(&self.shared, endpoint);
+                        let attempt = attempt(&self.shared, self.endpoint.clone());
                         dialling = Dialling::Dialling { _slot: slot, attempt, started };
                     }
                     Progress::Done(result, started) => {
                         dialling = Dialling::No;
                         growing = false;
-                        self.attempt_ended(result, started, &endpoint);
+                        self.attempt_ended(result, started);
                     }
                 },
                 () = until(self.next_attempt), if wants_dial && matches!(dialling, Dialling::No) => {}
@@ -283,12 +286,7 @@ impl<C: Connect> Task<C> {
         }
     }
 
-    fn attempt_ended(
-        &mut self,
-        result: Result<Established<C::Connection>, Error>,
-        started: Instant,
-        endpoint: &Arc<Endpoint>,
-    ) {
+    fn attempt_ended(&mut self, result: Result<Established<C::Connection>, Error>, started: Instant) {
         match result {
             Ok(established) => {
                 self.stats.connected();
@@ -305,7 +303,7 @@ impl<C: Connect> Task<C> {
                 self.enter(Status::Ready);
             }
             Err(cause) => {
-                self.stats.connect_failed(endpoint, &cause);
+                self.stats.connect_failed(&self.endpoint, &cause);
                 self.shared.mirror.connect_failed();
                 if self.open.is_empty() {
                     self.enter(Status::Failed(cause));
@@ -314,7 +312,7 @@ impl<C: Connect> Task<C> {
         }
     }
 
-    fn connection_changed(&mut self, index: usize, state: ConnectionState, endpoint: &Arc<Endpoint>) {
+    fn connection_changed(&mut self, index: usize, state: ConnectionState) {
         let (going_away, cause) = match state {
             ConnectionState::Open { max_streams } => {
                 if let Some(watched) = self.open.get(index) {
@@ -328,32 +326,38 @@ impl<C: Connect> Task<C> {
         let Watched { established, gate, attempt_started, succeeded_before } = self.open.remove(index);
         gate.set_max(0);
         let reason = if going_away { Disconnect::GoAway } else { Disconnect::Closed };
-        self.stats.disconnected(endpoint, reason, Some(&cause));
+        self.stats.disconnected(&self.endpoint, reason, Some(&cause));
         self.shared.mirror.disconnected(reason);
         // A connection that was of use is replaced at once. One that the peer ends as soon as it is made would have
         // us reconnect in a tight loop, so the next attempt then keeps the initial delay from the last one's start.
         self.delays.reset();
         let useful = self.load.calls().succeeded > succeeded_before;
-        self.next_attempt = (!useful).then(|| self.delays.next_attempt_after(attempt_started, &self.shared.random));
+        self.next_attempt =
+            (!useful).then(|| self.delays.next_attempt_after(attempt_started, &self.shared.random));
         self.delays.reset();
         if going_away {
             self.leaving.push((established.health, established.driver));
         }
         self.leaving.retain(|(health, _)| health.has_changed().is_ok());
-        self.report(Change::Lost { going_away, cause });
+        self.report(Change::Lost { going_away });
         let status = if self.open.is_empty() { Status::Connecting } else { Status::Ready };
         self.enter(status);
     }
 
-    fn leave_all(&mut self) {
-        for watched in self.open.drain(..) {
-            self.leaving.push((watched.established.health, watched.established.driver));
+    /// Takes no more calls on any connection; streams in flight finish.
+    fn leave_all(&mut self, reason: Disconnect) {
+        for Watched { established, gate, .. } in self.open.drain(..) {
+            gate.set_max(0);
+            self.stats.disconnected(&self.endpoint, reason, None);
+            self.shared.mirror.disconnected(reason);
+            self.leaving.push((established.health, established.driver));
         }
     }
 
     async fn drained(mut self) {
-        self.leave_all();
+        self.leave_all(Disconnect::Removed);
         self.enter(Status::Idle);
+        self.stats.set_state(&self.endpoint, EndpointState::Draining, None);
         let ends = self.leaving.iter_mut().map(|(health, _)| Box::pin(closed(health)));
         let all = futures_util::future::join_all(ends);
         match self.shared.settings.drain_limit {
@@ -362,7 +366,10 @@ impl<C: Connect> Task<C> {
             }
             Some(limit) => {
                 if timeout(limit, all).await.is_err() {
-                    self.leaving.iter().filter_map(|(_, driver)| driver.as_ref()).for_each(AbortHandle::abort);
+                    self.leaving
+                        .iter()
+                        .filter_map(|(_, driver)| driver.as_ref())
+                        .for_each(AbortHandle::abort);
                 }
             }
         }
@@ -374,6 +381,13 @@ impl<C: Connect> Task<C> {
         if matches!((&self.status, &status), (Status::Idle, Status::Idle)) {
             return;
         }
+        let (state, cause) = match &status {
+            Status::Idle => (EndpointState::Idle, None),
+            Status::Connecting => (EndpointState::Connecting, None),
+            Status::Ready => (EndpointState::Ready, None),
+            Status::Failed(cause) => (EndpointState::Backoff, Some(cause)),
+        };
+        self.stats.set_state(&self.endpoint, state, cause);
         self.status = status.clone();
         let open = self
             .open
@@ -390,6 +404,12 @@ impl<C: Connect> Task<C> {
     fn report(&self, change: Change<C::Connection>) {
         // The owner may be gone already; then nobody needs to know.
         let _ = self.reports.send(Report { id: self.id, change });
+    }
+}
+
+impl<C: Connect> Drop for Task<C> {
+    fn drop(&mut self) {
+        self.leave_all(Disconnect::Shutdown);
     }
 }
 

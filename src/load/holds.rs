@@ -83,7 +83,8 @@ impl Holds {
 
     /// Chooses the slot for one more count: its index, the word that was seen there, and the slot to add to.
     fn place(&self, now: Micros, expiry: Micros) -> (usize, u64, Slot) {
-        let (mut free, mut later, mut earlier) = (None, None::<(usize, u64, Slot)>, None::<(usize, u64, Slot)>);
+        let (mut free, mut later, mut earlier) =
+            (None, None::<(usize, u64, Slot)>, None::<(usize, u64, Slot)>);
         for (index, word) in self.slots.iter().enumerate() {
             let seen = word.load(Relaxed);
             let slot = Slot::unpack(seen);

@@ -72,7 +72,8 @@ impl PeakEwma {
 
     fn update(&self, next: impl Fn(Option<Estimate>) -> Option<Estimate>) {
         // Nothing to store, when `next` says so, is no failure.
-        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| next(Estimate::unpack(word)).map(Estimate::pack));
+        let _ =
+            self.0.fetch_update(Relaxed, Relaxed, |word| next(Estimate::unpack(word)).map(Estimate::pack));
     }
 }
 

@@ -28,7 +28,8 @@ enum Shares {
 impl Candidates {
     pub(super) fn new(ready: &ReadySet) -> Self {
         let shares = eligible(ready).map_or(Shares::Even, |eligible| {
-            let weights: Vec<u32> = eligible.iter().map(|&i| ready.endpoints()[i as usize].weight()).collect();
+            let weights: Vec<u32> =
+                eligible.iter().map(|&i| ready.endpoints()[i as usize].weight()).collect();
             let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
             let mean = total as f32 / weights.len() as f32;
             Shares::Weighted { eligible, alias: Alias::new(&weights, total), mean }

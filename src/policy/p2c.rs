@@ -91,7 +91,8 @@ impl Picker for PeakEwma {
             };
             // The call itself is the one more. It is not divided by weight: two idle endpoints of the same speed
             // tie, and the draw decides between them.
-            let cost = |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, context));
+            let cost =
+                |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, context));
             cost(latency_b, b) < cost(latency_a, a)
         })
     }
@@ -104,7 +105,11 @@ impl Candidates {
 }
 
 /// Draws two and asks whether the second is better.
-fn pick(candidates: &Candidates, context: &PickContext<'_>, better: impl FnOnce(usize, usize) -> bool) -> Pick {
+fn pick(
+    candidates: &Candidates,
+    context: &PickContext<'_>,
+    better: impl FnOnce(usize, usize) -> bool,
+) -> Pick {
     let Some((first, second)) = candidates.draw_two(context) else { return Pick::Queue };
     let position = match second {
         Some(second) if better(first, second) => second,

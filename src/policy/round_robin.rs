@@ -66,7 +66,8 @@ impl Policy for RoundRobin {
             self.cursor.fetch_add(self.random.next(), Relaxed);
         }
         let weighted = eligible(ready).map(|eligible| {
-            let weights: Vec<u32> = eligible.iter().map(|&i| ready.endpoints()[i as usize].weight()).collect();
+            let weights: Vec<u32> =
+                eligible.iter().map(|&i| ready.endpoints()[i as usize].weight()).collect();
             (eligible, Stride::new(&weights))
         });
         Arc::new(RoundRobinPicker { ready: ready.clone(), weighted, cursor: self.cursor.clone() })
@@ -113,5 +114,7 @@ impl Picker for RoundRobinPicker {
 fn fingerprint(ready: &ReadySet) -> u64 {
     // FNV-1a by words; nobody gains by forging a collision.
     let words = ready.endpoints().iter().flat_map(|e| [e.load().id().get(), u64::from(e.weight())]);
-    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29))
+    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| {
+        (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+    })
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::scripted::{endpoint, pushed, request, settle};
-use crate::{grpc::Code, policy::PickFirst, stats::State};
+use crate::{grpc::Code, policy::PickFirst, stats::ChannelState};
 
 fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
@@ -216,5 +216,5 @@ async fn pick_first_fails_calls_when_every_address_failed() {
     assert!(poll!(&mut call).is_pending(), "one address is left");
     dialled.next().await.fail("connection refused");
     assert_eq!(call.await.expect_err("none is left").code(), Code::Unavailable);
-    assert_eq!(balance.watch().borrow().state(), State::TransientFailure);
+    assert_eq!(balance.watch().borrow().state(), ChannelState::TransientFailure);
 }

@@ -64,7 +64,8 @@ async fn discovery_hears_of_connections_made_lost_and_refused() {
         fn poll_resolve(
             mut self: std::pin::Pin<&mut Self>,
             cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<std::sync::Arc<crate::endpoint::EndpointSet>, crate::Error>>> {
+        ) -> std::task::Poll<Option<Result<std::sync::Arc<crate::endpoint::EndpointSet>, crate::Error>>>
+        {
             std::pin::Pin::new(&mut self.0).poll_resolve(cx)
         }
         fn feedback(self: std::pin::Pin<&mut Self>, feedback: Feedback) {

@@ -169,8 +169,10 @@ impl Peer {
     }
 
     pub(super) async fn go_away(&self) {
-        self.health
-            .send_replace(ConnectionState::GoingAway { too_many_pings: false, cause: lost("goaway NO_ERROR") });
+        self.health.send_replace(ConnectionState::GoingAway {
+            too_many_pings: false,
+            cause: lost("goaway NO_ERROR"),
+        });
         settle().await;
     }
 
@@ -206,7 +208,9 @@ impl Received {
     pub(super) fn unsent(self) {
         let Self { request, permit, answer } = self;
         drop(permit);
-        answer.send(Err(SendError::Unsent(lost("connection closed"), request))).expect("the call is still wanted");
+        answer
+            .send(Err(SendError::Unsent(lost("connection closed"), request)))
+            .expect("the call is still wanted");
     }
 
     pub(super) fn refuse(self, going_away: bool) {
@@ -265,7 +269,10 @@ impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.frames {
             Some(frames) => frames.poll_recv(cx),
             None => Poll::Ready(None),

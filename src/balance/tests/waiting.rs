@@ -14,7 +14,7 @@ use crate::{
     endpoint::EndpointSet,
     error::{Error, Phase},
     grpc::Code,
-    stats::State,
+    stats::ChannelState,
 };
 
 fn call(balance: &Balance<Scripted>) -> Call {
@@ -78,7 +78,10 @@ async fn a_failed_first_resolution_fails_calls_but_not_those_that_wait_for_ready
     answers.send(Err(no_such_host())).expect("the balancer lives");
     settle().await;
     let error = early.now_or_never().expect("at once").expect_err("resolution failed");
-    assert_eq!((error.code(), error.phase(), error.message()), (Code::Unavailable, Phase::Resolve, "NXDOMAIN"));
+    assert_eq!(
+        (error.code(), error.phase(), error.message()),
+        (Code::Unavailable, Phase::Resolve, "NXDOMAIN")
+    );
     assert!(error.is_safe_to_retry());
     assert!(call(&balance).now_or_never().expect("at once").is_err());
     assert!(poll!(&mut patient).is_pending());
@@ -152,7 +155,7 @@ async fn calls_fail_with_the_cause_once_every_first_attempt_failed_and_work_agai
     assert_eq!((error.code(), error.phase()), (Code::Unavailable, Phase::Connect));
     assert!(error.to_string().contains("connection refused"), "{error}");
     assert!(error.to_string().contains("127.0.0.1:"), "{error}");
-    assert_eq!(balance.watch().borrow().state(), State::TransientFailure);
+    assert_eq!(balance.watch().borrow().state(), ChannelState::TransientFailure);
 
     // The next attempts are under way, but "every endpoint's latest attempt failed" still holds.
     let (third, _fourth) = (dialled.next().await, dialled.next().await);
@@ -249,10 +252,16 @@ async fn a_call_outlives_the_handle_it_was_made_on() {
 
 #[test]
 fn a_runtime_that_shuts_down_fails_waiting_calls() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let (_handle, builder, _dialled) = pushed();
-    let balance =
-        builder.worker(crate::connect::Worker::new(runtime.handle().clone())).build().expect("it has a worker");
+    let balance = builder
+        .worker(crate::connect::Worker::new(runtime.handle().clone()))
+        .build()
+        .expect("it has a worker");
     runtime.shutdown_timeout(Duration::from_secs(5));
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let error = other.block_on(waiting_call(&balance)).expect_err("nobody will serve it");

@@ -146,9 +146,9 @@ where
         let mut driver =
             Driver::new(connection, sender.clone(), reads, link.clone(), state, released, monitor);
         poll_fn(|cx| driver.poll_settings(cx)).await?;
-        link.runtime.spawn(driver);
+        let driver = link.runtime.spawn(driver).abort_handle();
         let connection = Http2 { sender, link, scheme, authority, _in_use: in_use };
-        Ok(Established { connection: Arc::new(connection), health })
+        Ok(Established { connection: Arc::new(connection), health, driver: Some(driver) })
     }
 }
 

@@ -1,0 +1,227 @@
+//! The settings of a channel.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use http::{HeaderValue, uri::Authority};
+use tokio::runtime::Handle;
+
+#[cfg(feature = "tls")]
+use crate::connect::tls;
+#[cfg(feature = "dns")]
+use crate::discover::DnsConfig;
+use crate::{
+    backoff::Backoff,
+    balance::{self, Balance},
+    channel::Channel,
+    connect::{
+        Connector, ConnectorBuilder, Worker,
+        dial::{Dial, DialLimit},
+        http2::Http2Config,
+    },
+    discover::{self, Fixed, Resolve},
+    error::{Error, Phase},
+    grpc::{Classify, Code},
+    policy::Policy,
+    target::Target,
+};
+
+/// What the user agent of every call ends with.
+const USER_AGENT: &str = concat!("grpc-balance/", env!("CARGO_PKG_VERSION"));
+
+/// A channel that is being put together; see [`Channel::builder`].
+///
+/// Whatever is set is checked by [`build`](Self::build).
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    target: String,
+    balance: balance::Builder<()>,
+    connector: ConnectorBuilder,
+    resolver: Option<Pin<Box<dyn Resolve>>>,
+    #[cfg(feature = "dns")]
+    dns: DnsConfig,
+    authority: Option<String>,
+    user_agent: Option<String>,
+    worker: Option<Worker>,
+}
+
+impl Builder {
+    pub(super) fn new(target: String) -> Self {
+        let nothing = Box::pin(Fixed::new(Vec::<crate::endpoint::Endpoint>::new()));
+        Self {
+            balance: balance::Builder::new(nothing, ()).target(target.as_str()),
+            target,
+            connector: Connector::builder(Authority::from_static("localhost")),
+            resolver: None,
+            #[cfg(feature = "dns")]
+            dns: DnsConfig::new(),
+            authority: None,
+            user_agent: None,
+            worker: None,
+        }
+    }
+
+    /// Sets the policy. Default [`P2c::least_pending`](crate::policy::P2c::least_pending).
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.balance = self.balance.policy(policy);
+        self
+    }
+
+    /// Sets a deadline for calls that bring none, or a later one. Default none: a deadline that the caller did not
+    /// ask for would kill streams.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.balance = self.balance.deadline(limit);
+        self
+    }
+
+    /// Makes calls wait for ready unless they say otherwise with [`WaitForReady`](crate::WaitForReady). Default false:
+    /// a call fails at once while there is no reason to expect an endpoint soon.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.balance = self.balance.wait_for_ready(wait);
+        self
+    }
+
+    /// Puts the application's name in front of the user agent, which ends with `grpc-balance/VERSION`.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Overrides the `:authority` of calls, which TLS verifies as well. Default: the target's host and port. An
+    /// endpoint's own host name goes before either.
+    pub fn authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into());
+        self
+    }
+
+    /// Bounds one connection attempt: TCP, TLS and the peer's SETTINGS. Default 5 s (Envoy's `connect_timeout`).
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.balance = self.balance.connect_timeout(limit);
+        self
+    }
+
+    /// Sets how many connections an endpoint may have when its streams run out. Default 1, held between 1 and 10
+    /// (gRFC A105).
+    pub fn max_connections_per_endpoint(mut self, max: usize) -> Self {
+        self.balance = self.balance.max_connections_per_endpoint(max);
+        self
+    }
+
+    /// Sets the delays between attempts to connect to a failing endpoint. Default: gRPC's, from 1 s to 120 s.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.balance = self.balance.backoff(backoff);
+        self
+    }
+
+    /// Cuts streams that are still open this long after their endpoint was removed. Default: never.
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.balance = self.balance.drain_limit(limit);
+        self
+    }
+
+    /// Bounds the connection attempts in flight at once; channels may share one limit. Default 64 for each channel.
+    pub fn dial_limit(mut self, limit: DialLimit) -> Self {
+        self.balance = self.balance.dial_limit(limit);
+        self
+    }
+
+    /// Sets which call ends speak against an endpoint. Default: UNAVAILABLE and broken connections.
+    pub fn classify(mut self, classify: Classify) -> Self {
+        self.balance = self.balance.classify(classify);
+        self
+    }
+
+    /// Registers methods (`package.Service/Method`) whose metrics go by their own name rather than by `other`.
+    pub fn methods<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        self.balance = self.balance.methods(methods);
+        self
+    }
+
+    /// Fixes the seed of every random decision, for tests. Default: seeded by the operating system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.balance = self.balance.seed(seed);
+        self
+    }
+
+    /// Secures connections with TLS. Default: plaintext.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: tls::ClientConfig) -> Self {
+        self.connector = self.connector.tls(config);
+        self
+    }
+
+    /// Sets windows, limits and keepalive of connections. Default: [`Http2Config::default`].
+    pub fn http2(mut self, config: Http2Config) -> Self {
+        self.connector = self.connector.http2(config);
+        self
+    }
+
+    /// Opens byte streams with something else than sockets; see [`dial`](crate::connect::dial).
+    pub fn dial(mut self, dial: impl Dial) -> Self {
+        self.connector = self.connector.dial(dial);
+        self
+    }
+
+    /// Sets how names are looked up. Default: [`DnsConfig::new`], which reads the system's `resolv.conf`.
+    #[cfg(feature = "dns")]
+    pub fn dns(mut self, config: DnsConfig) -> Self {
+        self.dns = config;
+        self
+    }
+
+    /// Finds endpoints by other means than the target's scheme. The target still gives the authority and its name in
+    /// errors.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Some(Box::pin(resolver));
+        self
+    }
+
+    /// Runs the channel's tasks on this runtime. Default: the one that [`build`](Self::build) is called in.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.worker = Some(Worker::new(runtime));
+        self
+    }
+
+    /// Builds the channel. It never blocks and needs no live endpoint.
+    ///
+    /// # Errors
+    ///
+    /// INVALID_ARGUMENT names the target, authority or user agent that is malformed; FAILED_PRECONDITION when there
+    /// is neither a runtime here nor one set.
+    pub fn build(self) -> Result<Channel, Error> {
+        let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
+            Error::new(Code::InvalidArgument, Phase::Resolve, error.to_string())
+        })?;
+        let worker = self.worker.map_or_else(Worker::current, Ok)?;
+        let authority = parse_authority(self.authority.as_deref().unwrap_or(target.authority()))?;
+        let user_agent = match &self.user_agent {
+            Some(own) => HeaderValue::try_from(format!("{own} {USER_AGENT}")).map_err(|error| {
+                let message = format!("the user agent `{}` is no header value", own.escape_debug());
+                Error::new(Code::InvalidArgument, Phase::Connect, message).because(error)
+            })?,
+            None => HeaderValue::from_static(USER_AGENT),
+        };
+        let resolver = match self.resolver {
+            Some(resolver) => resolver,
+            #[cfg(feature = "dns")]
+            None => discover::for_target_with_dns(&target, &self.dns)?,
+            #[cfg(not(feature = "dns"))]
+            None => discover::for_target(&target)?,
+        };
+        let connector = self.connector.authority(authority).worker(worker.clone()).build()?;
+        let balance: Balance<Connector> = self.balance.over(resolver, connector).worker(worker).build()?;
+        Ok(Channel::new(balance, user_agent))
+    }
+}
+
+fn parse_authority(authority: &str) -> Result<Authority, Error> {
+    authority.parse().map_err(|error: http::uri::InvalidUri| {
+        let message = format!("`{authority}` is no authority: expected HOST or HOST:PORT");
+        Error::new(Code::InvalidArgument, Phase::Connect, message).because(error)
+    })
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("balance", &self.balance).finish_non_exhaustive()
+    }
+}
