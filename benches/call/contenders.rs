@@ -31,21 +31,33 @@ pub(crate) struct Contenders {
     pub(crate) tonic: GreeterClient<Channel>,
     pub(crate) balance_list: GreeterClient<Channel>,
     pub(crate) ginepro: Ginepro,
+    pub(crate) grpc_balance: GreeterClient<grpc_balance::Channel>,
 }
 
 impl Contenders {
     pub(crate) async fn connect(addresses: &[SocketAddr]) -> Self {
         let endpoint = |address: &SocketAddr| Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let balanced = grpc_balance::Channel::builder(format!("ipv4:{}", list.join(","))).build().unwrap();
+        balanced.ready(addresses.len(), std::time::Duration::from_secs(5)).await.unwrap();
         Self {
             h2: H2::connect(addresses).await.unwrap(),
             tonic: GreeterClient::new(endpoint(&addresses[0]).connect().await.unwrap()),
             balance_list: GreeterClient::new(Channel::balance_list(addresses.iter().map(endpoint))),
             ginepro: Ginepro::connect(addresses).await,
+            grpc_balance: GreeterClient::new(balanced),
         }
     }
 }
 
 impl Caller for GreeterClient<Channel> {
+    async fn call(&mut self) -> Result<()> {
+        self.say_hello(HelloRequest { name: "world".into() }).await?;
+        Ok(())
+    }
+}
+
+impl Caller for GreeterClient<grpc_balance::Channel> {
     async fn call(&mut self) -> Result<()> {
         self.say_hello(HelloRequest { name: "world".into() }).await?;
         Ok(())

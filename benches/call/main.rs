@@ -82,7 +82,7 @@ fn main() {
                         }
                     )*};
                 }
-                contend!(h2, tonic, balance_list, ginepro);
+                contend!(h2, tonic, balance_list, ginepro, grpc_balance);
             }
         }
     }
