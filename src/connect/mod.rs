@@ -41,15 +41,42 @@ pub trait Connect: Send + Sync + 'static {
     fn connect(&self, endpoint: &Arc<Endpoint>) -> Self::Future;
 }
 
-/// A connection that can carry calls.
+/// A connection that was just made.
 #[derive(Debug)]
 pub struct Established<C> {
-    /// Carries calls. The connection closes when the last clone of the `Arc` and the last stream are gone.
-    pub connection: Arc<C>,
-    /// What becomes of it. The sender is dropped when the connection has closed.
-    pub health: watch::Receiver<ConnectionState>,
-    /// Cuts the connection and all its streams; `None` if that is not possible.
-    pub driver: Option<AbortHandle>,
+    pub(crate) connection: Arc<C>,
+    pub(crate) health: watch::Receiver<ConnectionState>,
+    pub(crate) driver: Option<AbortHandle>,
+}
+
+impl<C> Established<C> {
+    /// A connection, and the news of it.
+    ///
+    /// It closes when the last clone of the `Arc` and the last stream are gone. The sender of `health` is dropped when
+    /// it has closed.
+    #[must_use]
+    pub fn new(connection: Arc<C>, health: watch::Receiver<ConnectionState>) -> Self {
+        Self { connection, health, driver: None }
+    }
+
+    /// Names the task whose end cuts the connection and all its streams; without it, draining cannot be cut short.
+    #[must_use]
+    pub fn driven_by(mut self, driver: AbortHandle) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
+    /// What carries calls.
+    #[must_use]
+    pub fn connection(&self) -> &Arc<C> {
+        &self.connection
+    }
+
+    /// What becomes of the connection.
+    #[must_use]
+    pub fn health(&self) -> &watch::Receiver<ConnectionState> {
+        &self.health
+    }
 }
 
 /// What is known of an established connection.

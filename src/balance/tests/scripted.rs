@@ -138,7 +138,7 @@ impl Attempt {
     pub(super) fn succeed(self, max_streams: usize) -> Peer {
         let (sender, calls) = mpsc::unbounded_channel();
         let (health, watch) = watch::channel(ConnectionState::Open { max_streams });
-        let established = Established { connection: Arc::new(Line(sender)), health: watch, driver: None };
+        let established = Established::new(Arc::new(Line(sender)), watch);
         self.answer.send(Ok(established)).expect("the attempt is still wanted");
         Peer { health, calls }
     }

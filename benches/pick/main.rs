@@ -1,10 +1,15 @@
 //! What a pick costs: nanoseconds and allocations, by policy and by the number of ready endpoints.
 //!
+//! And what a whole call through the balancer costs over a connection that answers at once, beside tower's balancer in
+//! its buffer.
+//!
 //! `cargo bench --bench pick` prints one `RESULT` line per figure. Times are medians over rounds in which the cases
 //! take turns, so that a noisy moment does not fall on one of them.
 
 #![allow(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
+
+mod overhead;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -134,4 +139,5 @@ fn main() {
         cases.iter_mut().for_each(Case::round);
     }
     cases.into_iter().for_each(Case::report);
+    overhead::report();
 }

@@ -1,0 +1,167 @@
+//! A whole call over connections that answer at once: what the balancer itself costs.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::black_box,
+    net::Ipv4Addr,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use grpc_balance::{
+    Balance, Error,
+    connect::{Connect, Connection, ConnectionState, Established, Permit, Replay, SendError},
+    discover::Fixed,
+    endpoint::Endpoint,
+    policy::P2c,
+    stats::ChannelState,
+};
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::Empty;
+use tokio::{sync::watch, time::Instant};
+use tower::{
+    Service, ServiceExt as _,
+    balance::p2c,
+    buffer::Buffer,
+    discover::ServiceList,
+    load::{CompleteOnResponse, PendingRequests},
+};
+
+use super::ALLOCATIONS;
+
+const ENDPOINTS: u16 = 3;
+const ROUNDS: usize = 31;
+const CALLS: u32 = 20_000;
+
+type RequestBody = Empty<Bytes>;
+
+fn request() -> Request<RequestBody> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = http::Uri::from_static("/greeter.Greeter/SayHello");
+    request
+}
+
+/// A trailers-only response.
+fn response<T>(body: T) -> Response<T> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));
+    response
+}
+
+/// Connects to what answers at once.
+struct AtOnce;
+
+#[derive(Debug)]
+struct Line {
+    _health: watch::Sender<ConnectionState>,
+}
+
+struct Nothing {
+    _permit: Permit,
+}
+
+impl Connect for AtOnce {
+    type Connection = Line;
+    type Future = Ready<Result<Established<Line>, Error>>;
+
+    fn connect(&self, _endpoint: &Arc<Endpoint>) -> Self::Future {
+        let (health, watch) = watch::channel(ConnectionState::Open { max_streams: usize::MAX });
+        ready(Ok(Established::new(Arc::new(Line { _health: health }), watch)))
+    }
+}
+
+impl Connection<RequestBody> for Line {
+    type Body = Nothing;
+    type Future = Ready<Result<Response<Nothing>, SendError<RequestBody>>>;
+
+    fn send(self: &Arc<Self>, request: Request<Replay<RequestBody>>, permit: Permit) -> Self::Future {
+        black_box(&request);
+        ready(Ok(response(Nothing { _permit: permit })))
+    }
+}
+
+impl Body for Nothing {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Mock;
+
+impl Service<Request<RequestBody>> for Mock {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        black_box(&request);
+        ready(Ok(response(())))
+    }
+}
+
+async fn balanced() -> Balance<AtOnce> {
+    let endpoints =
+        (1..=ENDPOINTS).map(|port| Endpoint::new(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    let balance = Balance::builder(Fixed::new(endpoints), AtOnce)
+        .policy(P2c::least_pending())
+        .build()
+        .expect("in a runtime");
+    let mut watch = balance.watch();
+    let ready = |now: &grpc_balance::balance::Connectivity| {
+        now.state() == ChannelState::Ready && now.ready() == usize::from(ENDPOINTS)
+    };
+    watch.wait_for(ready).await.expect("the balancer lives");
+    balance
+}
+
+/// What one call costs in nanoseconds, and how many allocations it makes.
+async fn measure<S>(service: &mut S) -> (f64, f64)
+where
+    S: Service<Request<RequestBody>>,
+    S::Error: std::fmt::Debug,
+{
+    let (allocations, start) = (ALLOCATIONS.load(Relaxed), Instant::now());
+    for _ in 0..CALLS {
+        let call = service.ready().await.expect("it is ready").call(request());
+        black_box(call.await.expect("it answers"));
+    }
+    let nanos = start.elapsed().as_nanos() as f64 / f64::from(CALLS);
+    (nanos, (ALLOCATIONS.load(Relaxed) - allocations) as f64 / f64::from(CALLS))
+}
+
+pub(crate) fn report() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut balance = balanced().await;
+        let services = (0..ENDPOINTS).map(|_| PendingRequests::new(Mock, CompleteOnResponse::default()));
+        let mut tower = Buffer::new(p2c::Balance::new(ServiceList::new(services)), 1024);
+        let (mut ours, mut theirs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(measure(&mut balance).await);
+            theirs.push(measure(&mut tower).await);
+            bare.push(measure(&mut Mock).await);
+        }
+        for (name, mut rounds) in [("balance", ours), ("tower_buffer_p2c", theirs), ("mock", bare)] {
+            rounds.sort_by(|a, b| f64::total_cmp(&a.0, &b.0));
+            let (nanos, allocations) = rounds[ROUNDS / 2];
+            println!("RESULT call_overhead.{name} {nanos:.1} ns");
+            println!("RESULT call_overhead.{name}.allocs {allocations:.2} per_call");
+        }
+    });
+}
