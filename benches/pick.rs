@@ -106,7 +106,7 @@ fn ready(endpoints: usize, weight: fn(u32) -> u32) -> ReadySet {
         let answered = now + Duration::from_millis(10);
         call.headers_arrived(answered);
         call.finish(Outcome::Success, answered);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             // A call that never ends.
             std::mem::forget(InFlight::start(load.clone(), now));
         }

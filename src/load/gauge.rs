@@ -192,7 +192,7 @@ impl Places {
     }
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use std::{collections::HashSet, mem::size_of};
 

@@ -5,8 +5,8 @@
 //! atomic word with an expiry and a count. A slot whose expiry has passed counts nothing and is free.
 //!
 //! Expiries are rounded up to an eighth of the hold, so that failures that come close together share a slot. Should
-//! there still be no slot, counts are merged into the one with the nearest later expiry. Both only lengthen
-//! a hold.
+//! there still be no slot, counts are merged into the one with the nearest later expiry, or else
+//! the latest one is extended. All of this only lengthens a hold.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -104,7 +104,7 @@ fn expiry(from: Micros, length: Micros) -> Micros {
     end.checked_next_multiple_of(step).unwrap_or(end).min(EXPIRY_MAX)
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

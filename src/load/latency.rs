@@ -87,7 +87,7 @@ fn stamp(now: Micros) -> u32 {
     (now / 1_000) as u32
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

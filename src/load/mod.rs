@@ -47,7 +47,7 @@ pub use self::{
     set::SetLoad,
 };
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(test, model))]

@@ -116,7 +116,7 @@ impl Load {
     ///
     /// A slower sample replaces it at once, faster ones draw it down with a time constant of 10 s, and so does time
     /// without calls. A failure never lowers it: it counts as no faster than [`SetLoad::hold`]. A call that was given
-    /// up before its headers counts as long as it lasted, if that is longer.
+    /// up before its headers counts as long as it lasted, if that is longer than this and than the set's mean.
     #[must_use]
     pub fn latency(&self, now: Instant) -> Option<Duration> {
         let seconds = self.seat.gauge().latency.seconds(self.seat.clock().micros(now));
@@ -149,23 +149,22 @@ impl Load {
         let took = now.saturating_duration_since(picked_at);
         let (gauge, clock) = (self.seat.gauge(), self.seat.clock());
         let micros = clock.micros(now);
+        // Before the first success nobody knows what fast is.
+        let mean = self.set.mean_success_time();
         match outcome {
             Outcome::Success => {
                 if !headers {
                     gauge.latency.observe(took, micros);
                 }
-                if self.succeeded.fetch_add(1, Relaxed) % SET_SAMPLING == 0 {
+                if self.succeeded.fetch_add(1, Relaxed).is_multiple_of(SET_SAMPLING) {
                     self.set.observe(took);
                 }
             }
             Outcome::Failure => {
                 let hold = self.set.hold();
-                // Before the first success nobody knows what fast is.
-                let known = self.set.mean_success_time().is_some();
-                let unanswered = if headers { Duration::ZERO } else { took };
-                let bound = if known { unanswered.max(hold) } else { unanswered };
-                if !bound.is_zero() {
-                    gauge.latency.observe_at_least(bound, micros);
+                if mean.is_some() {
+                    let unanswered = if headers { Duration::ZERO } else { took };
+                    gauge.latency.observe_at_least(unanswered.max(hold), micros);
                 }
                 if let Some(expiry) = self.holds.add(micros, clock.micros(picked_at), whole_micros(hold)) {
                     gauge.hold_until(expiry);
@@ -173,7 +172,8 @@ impl Load {
                 self.failed.fetch_add(1, Relaxed);
             }
             Outcome::Cancelled => {
-                if !headers && !took.is_zero() {
+                // Less than the mean says nothing, and must not be the first that is known of an endpoint.
+                if !headers && mean.is_some_and(|mean| took > mean) {
                     gauge.latency.observe_at_least(took, micros);
                 }
                 self.cancelled.fetch_add(1, Relaxed);
@@ -195,7 +195,7 @@ pub(super) fn pending<'a>(gauge: &Gauge, clock: Clock, now: Instant, load: impl 
     if gauge.may_hold(now) { in_flight + load().holds.count(now) } else { in_flight }
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use std::mem::size_of;
 

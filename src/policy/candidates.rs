@@ -169,7 +169,7 @@ impl Alias {
 
     fn draw(&self, random: &Random) -> usize {
         let bits = random.next();
-        let position = ((bits >> 32) * self.0.len() as u64 >> 32) as usize;
+        let position = (((bits >> 32) * self.0.len() as u64) >> 32) as usize;
         let column = self.0[position];
         if bits as u32 <= column.own { position } else { column.other as usize }
     }
