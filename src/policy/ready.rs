@@ -1,6 +1,6 @@
 //! The endpoints that a picker chooses from.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -44,10 +44,10 @@ impl ReadyEndpoint {
 }
 
 /// All ready endpoints at one moment; cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ReadySet(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     endpoints: Box<[ReadyEndpoint]>,
     readings: Readings,
@@ -80,6 +80,12 @@ impl ReadySet {
     /// [`Load::latency`] of the endpoint with this index in seconds, by the short way.
     pub(super) fn latency_seconds(&self, index: usize, now: Instant) -> Option<f32> {
         self.0.readings.latency_seconds(index, now)
+    }
+}
+
+impl fmt::Debug for ReadySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.endpoints()).finish()
     }
 }
 
