@@ -44,7 +44,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// Starts from the defaults.
-    #[must_use]
     pub fn builder() -> BackoffBuilder {
         BackoffBuilder { backoff: Self::default() }
     }

@@ -5,8 +5,8 @@
 //! atomic word with an expiry and a count. A slot whose expiry has passed counts nothing and is free.
 //!
 //! Expiries are rounded up to an eighth of the hold, so that failures that come close together share a slot. Should
-//! there still be no slot, counts are merged into the one with the nearest later expiry. Both only lengthen
-//! a hold.
+//! there still be no slot, counts are merged into the one with the nearest later expiry, or else
+//! the latest one is extended. All of this only lengthens a hold.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -27,15 +27,9 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// The expiry takes the rest: almost nine years of microseconds.
 const EXPIRY_MAX: u64 = u64::MAX >> COUNT_BITS;
 
-/// Counters that expire. The layout is fixed so that [`until`](Self::until), which every pick reads, can share a
-/// cache line with what stands before it, and the slots, which matter only after a failure, need not.
+/// Counters that expire.
 #[derive(Debug, Default)]
-#[repr(C)]
-pub(super) struct Holds {
-    /// Nothing is held from here on.
-    until: AtomicU64,
-    slots: [AtomicU64; SLOTS],
-}
+pub(super) struct Holds([AtomicU64; SLOTS]);
 
 #[derive(Clone, Copy)]
 struct Slot {
@@ -54,35 +48,27 @@ impl Slot {
 }
 
 impl Holds {
-    /// Counts one more from now until `length` after `from`.
-    pub(super) fn add(&self, now: Micros, from: Micros, length: Micros) {
+    /// Counts one more from now until `length` after `from`, and returns when that is, rounded up; `None` when it is
+    /// over already.
+    pub(super) fn add(&self, now: Micros, from: Micros, length: Micros) -> Option<Micros> {
         let expiry = expiry(from, length);
         if expiry <= now {
-            return;
+            return None;
         }
         loop {
             let (index, seen, slot) = self.place(now, expiry);
             let added = Slot { count: slot.count + 1, ..slot };
-            let Some(word) = self.slots.get(index) else { return };
+            let word = self.0.get(index)?;
             // A lost race means that another thread has placed its count: look again.
             if word.compare_exchange(seen, added.pack(), Relaxed, Relaxed).is_ok() {
-                self.until.fetch_max(slot.expiry, Relaxed);
-                return;
+                return Some(slot.expiry);
             }
         }
     }
 
-    /// Whether nothing was ever held, which spares a pick from working out what time it is.
-    pub(super) fn never_held(&self) -> bool {
-        self.until.load(Relaxed) == 0
-    }
-
     /// How many count now.
     pub(super) fn count(&self, now: Micros) -> u64 {
-        if self.until.load(Relaxed) <= now {
-            return 0;
-        }
-        let slots = self.slots.iter().map(|word| Slot::unpack(word.load(Relaxed)));
+        let slots = self.0.iter().map(|word| Slot::unpack(word.load(Relaxed)));
         slots.filter(|slot| slot.expiry > now).map(|slot| slot.count).sum()
     }
 
@@ -90,7 +76,7 @@ impl Holds {
     fn place(&self, now: Micros, expiry: Micros) -> (usize, u64, Slot) {
         let (mut free, mut later, mut earlier) =
             (None, None::<(usize, u64, Slot)>, None::<(usize, u64, Slot)>);
-        for (index, word) in self.slots.iter().enumerate() {
+        for (index, word) in self.0.iter().enumerate() {
             let seen = word.load(Relaxed);
             let slot = Slot::unpack(seen);
             if slot.expiry <= now {
@@ -118,7 +104,7 @@ fn expiry(from: Micros, length: Micros) -> Micros {
     end.checked_next_multiple_of(step).unwrap_or(end).min(EXPIRY_MAX)
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

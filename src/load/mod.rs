@@ -31,20 +31,23 @@
 //! ```
 
 mod clock;
+mod gauge;
 mod holds;
 mod in_flight;
 mod latency;
+mod readings;
 mod record;
 mod set;
 mod sync;
 
+pub(crate) use self::readings::Readings;
 pub use self::{
     in_flight::InFlight,
     record::{Calls, Load, LoadId},
     set::SetLoad,
 };
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests;
 
 #[cfg(all(test, model))]

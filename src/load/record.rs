@@ -3,10 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{
-            self,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        atomic::{self, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -18,8 +15,8 @@ use crate::{
     load::{
         SetLoad,
         clock::{Clock, whole_micros},
+        gauge::{Gauge, Seat},
         holds::Holds,
-        latency::PeakEwma,
         sync::AtomicU64,
     },
 };
@@ -38,20 +35,15 @@ impl LoadId {
 }
 
 /// The load of one endpoint: lock-free counters that every call writes and every pick reads.
-///
-/// What a pick reads stands first and fills one cache line.
 #[derive(Debug)]
-#[repr(C, align(64))]
 pub struct Load {
-    started: AtomicU64,
+    id: LoadId,
+    seat: Seat,
+    set: Arc<SetLoad>,
     succeeded: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
-    latency: PeakEwma,
-    clock: Clock,
     holds: Holds,
-    id: LoadId,
-    set: Arc<SetLoad>,
 }
 
 /// How the calls to an endpoint went since its [`Load`] began.
@@ -82,15 +74,13 @@ impl Load {
     pub fn new(set: Arc<SetLoad>) -> Self {
         static NEXT: atomic::AtomicU64 = atomic::AtomicU64::new(0);
         Self {
-            started: AtomicU64::default(),
+            id: LoadId(NEXT.fetch_add(1, Relaxed)),
+            seat: set.pages.seat(),
+            set,
             succeeded: AtomicU64::default(),
             failed: AtomicU64::default(),
             cancelled: AtomicU64::default(),
-            latency: PeakEwma::default(),
-            clock: Clock::start(),
             holds: Holds::default(),
-            id: LoadId(NEXT.fetch_add(1, Relaxed)),
-            set,
         }
     }
 
@@ -109,7 +99,7 @@ impl Load {
     /// Calls that were picked and whose stream has not ended.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.calls().in_flight()
+        u64::from(self.seat.gauge().in_flight())
     }
 
     /// Calls that count as pending: those in flight, and failures that are still held against the endpoint.
@@ -118,9 +108,7 @@ impl Load {
     /// [`SetLoad::hold`]), rounded up by an eighth at most.
     #[must_use]
     pub fn pending(&self, now: Instant) -> u64 {
-        // In this order a failure that ends meanwhile may count twice for a moment, and is never missed.
-        let in_flight = self.in_flight();
-        if self.holds.never_held() { in_flight } else { in_flight + self.holds.count(self.clock.micros(now)) }
+        pending(self.seat.gauge(), self.seat.clock(), now, || self)
     }
 
     /// The peak-sensitive moving average of the time from the pick to the response's headers; `None` before the first
@@ -128,83 +116,96 @@ impl Load {
     ///
     /// A slower sample replaces it at once, faster ones draw it down with a time constant of 10 s, and so does time
     /// without calls. A failure never lowers it: it counts as no faster than [`SetLoad::hold`]. A call that was given
-    /// up before its headers counts as long as it lasted, if that is longer.
+    /// up before its headers counts as long as it lasted, if that is longer than this and than the set's mean.
     #[must_use]
     pub fn latency(&self, now: Instant) -> Option<Duration> {
-        self.latency_seconds(now).map(Duration::from_secs_f32)
-    }
-
-    /// [`latency`](Self::latency) in seconds, which a pick compares without converting it.
-    pub(crate) fn latency_seconds(&self, now: Instant) -> Option<f32> {
-        self.latency.seconds(self.clock.micros(now))
+        let seconds = self.seat.gauge().latency.seconds(self.seat.clock().micros(now));
+        seconds.map(Duration::from_secs_f32)
     }
 
     /// How the calls went so far.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        // The ends before the starts: a call that ends meanwhile may look unended, and none looks unstarted.
-        let succeeded = self.succeeded.load(Acquire);
-        let failed = self.failed.load(Acquire);
-        let cancelled = self.cancelled.load(Acquire);
-        Calls { started: self.started.load(Relaxed), succeeded, failed, cancelled }
+        let ended = [&self.succeeded, &self.failed, &self.cancelled].map(|counter| counter.load(Relaxed));
+        let [succeeded, failed, cancelled] = ended;
+        Calls { started: self.in_flight() + succeeded + failed + cancelled, succeeded, failed, cancelled }
+    }
+
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     pub(super) fn start_call(&self) {
-        self.started.fetch_add(1, Relaxed);
+        self.seat.gauge().start_call();
     }
 
     pub(super) fn headers_arrived(&self, picked_at: Instant, now: Instant) {
-        self.latency.observe(now.saturating_duration_since(picked_at), self.clock.micros(now));
+        let took = now.saturating_duration_since(picked_at);
+        self.seat.gauge().latency.observe(took, self.seat.clock().micros(now));
     }
 
     /// Ends a call. `headers` says whether [`headers_arrived`](Self::headers_arrived) was told of it.
     pub(super) fn end_call(&self, outcome: Outcome, picked_at: Instant, headers: bool, now: Instant) {
         let took = now.saturating_duration_since(picked_at);
-        let micros = self.clock.micros(now);
+        let (gauge, clock) = (self.seat.gauge(), self.seat.clock());
+        let micros = clock.micros(now);
+        // Before the first success nobody knows what fast is.
+        let mean = self.set.mean_success_time();
         match outcome {
             Outcome::Success => {
                 if !headers {
-                    self.latency.observe(took, micros);
+                    gauge.latency.observe(took, micros);
                 }
-                if self.succeeded.fetch_add(1, Release) % SET_SAMPLING == 0 {
+                if self.succeeded.fetch_add(1, Relaxed).is_multiple_of(SET_SAMPLING) {
                     self.set.observe(took);
                 }
             }
             Outcome::Failure => {
                 let hold = self.set.hold();
-                // Before the first success nobody knows what fast is.
-                let known = self.set.mean_success_time().is_some();
-                let unanswered = if headers { Duration::ZERO } else { took };
-                let bound = if known { unanswered.max(hold) } else { unanswered };
-                if !bound.is_zero() {
-                    self.latency.observe_at_least(bound, micros);
+                if mean.is_some() {
+                    let unanswered = if headers { Duration::ZERO } else { took };
+                    gauge.latency.observe_at_least(unanswered.max(hold), micros);
                 }
-                self.holds.add(micros, self.clock.micros(picked_at), whole_micros(hold));
-                // The hold is there before the call is gone: nobody sees the endpoint without both.
-                self.failed.fetch_add(1, Release);
+                if let Some(expiry) = self.holds.add(micros, clock.micros(picked_at), whole_micros(hold)) {
+                    gauge.hold_until(expiry);
+                }
+                self.failed.fetch_add(1, Relaxed);
             }
             Outcome::Cancelled => {
-                if !headers && !took.is_zero() {
-                    self.latency.observe_at_least(took, micros);
+                // Less than the mean says nothing, and must not be the first that is known of an endpoint.
+                if !headers && mean.is_some_and(|mean| took > mean) {
+                    gauge.latency.observe_at_least(took, micros);
                 }
-                self.cancelled.fetch_add(1, Release);
+                self.cancelled.fetch_add(1, Relaxed);
             }
         }
+        // The hold is there before the call is gone: nobody sees the endpoint without both.
+        gauge.end_call();
     }
 }
 
-#[cfg(all(test, not(model)))]
+/// Calls in flight, and failures that are held, for which the whole load is looked up only when there may be any.
+pub(super) fn pending<'a>(gauge: &Gauge, clock: Clock, now: Instant, load: impl FnOnce() -> &'a Load) -> u64 {
+    // In this order a failure that ends meanwhile may count twice for a moment, and is never missed.
+    let in_flight = u64::from(gauge.in_flight());
+    if gauge.never_held() {
+        return in_flight;
+    }
+    let now = clock.micros(now);
+    if gauge.may_hold(now) { in_flight + load().holds.count(now) } else { in_flight }
+}
+
+#[cfg(test)]
 mod tests {
-    use std::mem::{offset_of, size_of};
+    use std::mem::size_of;
 
     use super::*;
     use crate::load::InFlight;
 
     #[test]
-    fn ten_thousand_idle_loads_are_small() {
-        // A pick reads the first 64 bytes of these.
-        assert!(size_of::<Load>() <= 256, "{}", size_of::<Load>());
-        assert!(offset_of!(Load, holds) <= 56, "the holds' fast check is on the first line");
+    fn an_idle_load_is_small() {
+        // Sixteen bytes more are in the set's pages.
+        assert!(size_of::<Load>() <= 240, "{}", size_of::<Load>());
         assert!(size_of::<InFlight>() <= 32, "{}", size_of::<InFlight>());
     }
 }

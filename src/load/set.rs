@@ -1,8 +1,11 @@
 //! What the endpoints of one set have in common.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
-use super::sync::AtomicU64;
+use super::{gauge::Pages, sync::AtomicU64};
 
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
@@ -12,6 +15,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(1);
 pub struct SetLoad {
     /// Nanoseconds; zero before the first success.
     mean: AtomicU64,
+    pub(super) pages: Arc<Pages>,
 }
 
 impl SetLoad {

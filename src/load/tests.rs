@@ -120,10 +120,18 @@ fn failing_fast_after_headers_does_not_look_fast_either() {
 }
 
 #[test]
-fn a_failure_before_any_success_says_nothing_about_speed() {
-    let (load, now) = (load(), Instant::now());
-    InFlight::start(load.clone(), now).finish(Outcome::Failure, now);
-    assert_eq!(load.latency(now), None);
+fn an_early_end_is_never_the_first_that_is_known_of_an_endpoint_s_speed() {
+    let (slow, now) = (load(), Instant::now());
+    let other = Arc::new(Load::new(slow.set().clone()));
+    for outcome in [Outcome::Failure, Outcome::Cancelled] {
+        InFlight::start(other.clone(), now).finish(outcome, now + MS / 10);
+        assert_eq!(other.latency(now), None, "nothing has succeeded yet");
+    }
+    let now = succeed(&slow, now, 10 * MS);
+    InFlight::start(other.clone(), now).finish(Outcome::Cancelled, now + MS / 10);
+    assert_eq!(other.latency(now), None);
+    InFlight::start(other.clone(), now).finish(Outcome::Failure, now + MS / 10);
+    assert!(other.latency(now).unwrap() > 19 * MS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Drawing endpoints in proportion to their weights.
 
+use tokio::time::Instant;
+
 use crate::{
     policy::{PickContext, ReadyEndpoint, ReadySet},
     random::Random,
@@ -53,16 +55,26 @@ impl Candidates {
         }
     }
 
-    pub(super) fn endpoint(&self, position: usize) -> &ReadyEndpoint {
+    fn endpoint(&self, position: usize) -> &ReadyEndpoint {
         &self.ready.endpoints()[self.index(position)]
     }
 
     /// The weight that a unit of load is divided by: 1 is the mean.
-    pub(super) fn relative_weight(&self, position: usize) -> f32 {
+    fn relative_weight(&self, position: usize) -> f32 {
         match &self.shares {
             Shares::Even => 1.0,
             Shares::Weighted { mean, .. } => self.endpoint(position).weight() as f32 / mean,
         }
+    }
+
+    /// The pending calls, divided by the relative weight.
+    pub(super) fn pending_per_weight(&self, position: usize, now: Instant) -> f32 {
+        self.ready.pending(self.index(position), now) as f32 / self.relative_weight(position)
+    }
+
+    /// The expected time to response headers.
+    pub(super) fn latency_seconds(&self, position: usize, now: Instant) -> Option<f32> {
+        self.ready.latency_seconds(self.index(position), now)
     }
 
     /// A position that the call may go to, other than `besides`; `None` when there is none.
@@ -157,7 +169,7 @@ impl Alias {
 
     fn draw(&self, random: &Random) -> usize {
         let bits = random.next();
-        let position = ((bits >> 32) * self.0.len() as u64 >> 32) as usize;
+        let position = (((bits >> 32) * self.0.len() as u64) >> 32) as usize;
         let column = self.0[position];
         if bits as u32 <= column.own { position } else { column.other as usize }
     }

@@ -53,7 +53,7 @@ mod ready;
 mod round_robin;
 mod stride;
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc};

@@ -1,6 +1,6 @@
 //! The better of two.
 
-use std::{hint::select_unpredictable, sync::Arc};
+use std::sync::Arc;
 
 use crate::policy::{Pick, PickContext, Picker, Policy, ReadySet, candidates::Candidates};
 
@@ -72,9 +72,8 @@ struct LeastPending(Candidates);
 
 impl Picker for LeastPending {
     fn pick(&self, context: &PickContext<'_>) -> Pick {
-        pick(&self.0, context, |a, b| {
-            self.0.pending_per_weight(b, context) < self.0.pending_per_weight(a, context)
-        })
+        let cost = |position| self.0.pending_per_weight(position, context.now());
+        pick(&self.0, context, |a, b| cost(b) < cost(a))
     }
 }
 
@@ -83,24 +82,16 @@ struct PeakEwma(Candidates);
 
 impl Picker for PeakEwma {
     fn pick(&self, context: &PickContext<'_>) -> Pick {
+        let now = context.now();
+        // The call itself is the one more. It is not divided by weight: two idle endpoints of the same speed tie, and
+        // the draw decides between them.
+        let cost = |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, now));
         pick(&self.0, context, |a, b| {
-            let latency = |position| self.0.endpoint(position).load().latency_seconds(context.now());
-            let (latency_a, latency_b) = match (latency(a), latency(b)) {
-                (Some(a), Some(b)) => (a, b),
-                _ => (1.0, 1.0),
-            };
-            // The call itself is the one more. It is not divided by weight: two idle endpoints of the same speed
-            // tie, and the draw decides between them.
-            let cost =
-                |latency: f32, position| latency * (1.0 + self.0.pending_per_weight(position, context));
-            cost(latency_b, b) < cost(latency_a, a)
+            match (self.0.latency_seconds(a, now), self.0.latency_seconds(b, now)) {
+                (Some(latency_a), Some(latency_b)) => cost(latency_b, b) < cost(latency_a, a),
+                _ => cost(1.0, b) < cost(1.0, a),
+            }
         })
-    }
-}
-
-impl Candidates {
-    fn pending_per_weight(&self, position: usize, context: &PickContext<'_>) -> f32 {
-        self.endpoint(position).load().pending(context.now()) as f32 / self.relative_weight(position)
     }
 }
 
@@ -112,10 +103,8 @@ fn pick(
 ) -> Pick {
     let Some((first, second)) = candidates.draw_two(context) else { return Pick::Queue };
     let position = match second {
-        // Which one wins is as good as random. A branch would be mispredicted often, and only after both loads have
-        // come from memory; without one the next pick's loads are under way meanwhile.
-        Some(second) => select_unpredictable(better(first, second), second, first),
-        None => first,
+        Some(second) if better(first, second) => second,
+        _ => first,
     };
     Pick::Endpoint(candidates.index(position))
 }

@@ -14,6 +14,10 @@ use crate::{
     random::Random,
 };
 
+/// How often to jump until a turn is not skipped. Weights that are orders of magnitude apart skip most turns and may
+/// need more; then the skew lasts for one call.
+const JUMPS: usize = 64;
+
 /// Picks each endpoint in turn, heavier ones more often (`round_robin`).
 ///
 /// One cursor runs through all pickers that the policy builds, for all workers, and starts at random. A picker that is
@@ -47,6 +51,18 @@ impl RoundRobin {
     fn with_random(random: Random) -> Self {
         Self { cursor: Arc::default(), random, fingerprint: AtomicU64::new(0) }
     }
+
+    /// Moves the cursor to a random turn. One that is skipped would give its share to whoever is next, so the cursor
+    /// moves on until it is at one that is not.
+    fn jump(&self, stride: Option<&Stride>) {
+        for _ in 0..JUMPS {
+            let distance = self.random.next();
+            let turn = self.cursor.fetch_add(distance, Relaxed).wrapping_add(distance);
+            if stride.is_none_or(|stride| stride.at(turn).is_some()) {
+                return;
+            }
+        }
+    }
 }
 
 impl Default for RoundRobin {
@@ -61,15 +77,15 @@ impl Policy for RoundRobin {
     }
 
     fn build(&self, ready: &ReadySet) -> Arc<dyn Picker> {
-        let fingerprint = fingerprint(ready);
-        if self.fingerprint.swap(fingerprint, Relaxed) != fingerprint {
-            self.cursor.fetch_add(self.random.next(), Relaxed);
-        }
         let weighted = eligible(ready).map(|eligible| {
             let weights: Vec<u32> =
                 eligible.iter().map(|&i| ready.endpoints()[i as usize].weight()).collect();
             (eligible, Stride::new(&weights))
         });
+        let fingerprint = fingerprint(ready);
+        if self.fingerprint.swap(fingerprint, Relaxed) != fingerprint {
+            self.jump(weighted.as_ref().map(|(_, stride)| stride));
+        }
         Arc::new(RoundRobinPicker { ready: ready.clone(), weighted, cursor: self.cursor.clone() })
     }
 }

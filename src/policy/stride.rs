@@ -47,10 +47,10 @@ impl Stride {
         }
     }
 
-    /// Whose turn it is; `None` when the position skips this round.
-    fn at(&self, turn: u64) -> Option<usize> {
+    /// Whose turn it is; `None` when the position skips this round, or there is nobody.
+    pub(super) fn at(&self, turn: u64) -> Option<usize> {
         let len = self.0.len() as u64;
-        let (round, position) = (turn / len, turn % len);
+        let (round, position) = (turn.checked_div(len)?, turn % len);
         let weight = u64::from(self.0[position as usize]);
         let phase = (weight * (round % MAX) + position * SHIFT) % MAX;
         (phase >= MAX - weight).then_some(position as usize)

@@ -74,27 +74,27 @@ fn rebuilding_between_picks_skews_nothing() {
     }
 }
 
-/// Endpoints come and go between any two calls: all five are there, then one of them is missing, then the order is
-/// turned round.
+/// Between any two calls an endpoint goes, it comes back, and the order is turned round.
 #[test]
 fn churn_skews_nothing() {
-    for policy in spreading_policies() {
-        let (caller, all, now) = (Caller::new(5), ready(&[1; 5]), Instant::now());
+    for (policy, weights) in spreading_policies().iter().flat_map(|p| [(p, [1; 5]), (p, [1, 2, 3, 4, 5])]) {
+        let (caller, all, now) = (Caller::new(5), ready(&weights), Instant::now());
         let numbers: HashMap<_, _> =
             all.endpoints().iter().enumerate().map(|(number, e)| (e.load().id(), number)).collect();
-        let mut counts = [[0; 5]; 3];
-        for call in 0..3 * CALLS {
+        let mut counts = [[0; 5]; 4];
+        for call in 0..4 * CALLS {
             let mut endpoints = all.endpoints().to_vec();
-            match call % 3 {
-                0 => {}
+            match call % 4 {
                 1 => drop(endpoints.pop()),
-                _ => endpoints.rotate_left(call / 3 % 5),
+                3 => endpoints.rotate_left(call / 4 % 5),
+                _ => {}
             }
             let ready: ReadySet = endpoints.into_iter().collect();
             let index = caller.pick_at(&*policy.build(&ready), &[], now).unwrap();
-            counts[call % 3][numbers[&ready.endpoints()[index].load().id()]] += 1;
+            counts[call % 4][numbers[&ready.endpoints()[index].load().id()]] += 1;
         }
-        for (counts, weights) in counts.iter().zip([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]) {
+        let [a, b, c, d, _] = weights;
+        for (counts, weights) in counts.iter().zip([weights, [a, b, c, d, 0], weights, weights]) {
             assert_distributed(counts, &weights, policy.name());
         }
     }

@@ -19,6 +19,22 @@ fn an_excluded_endpoint_passes_its_share_to_all_others() {
 }
 
 #[test]
+fn many_excluded_endpoints_pass_their_shares_to_all_others() {
+    for policy in spreading_policies() {
+        let (caller, ready) = (Caller::new(2), ready(&[1; 20]));
+        let picker = policy.build(&ready);
+        // Of four draws that are even or odd, one in sixteen has only odd ones: then the rest are looked at in turn.
+        let excluded: Vec<_> = ready.endpoints().iter().skip(1).step_by(2).map(|e| e.load().id()).collect();
+        let mut counts = [0; 20];
+        for _ in 0..20_000 {
+            counts[caller.pick_at(&*picker, &excluded, Instant::now()).unwrap()] += 1;
+        }
+        let expected: Vec<u32> = (0..20).map(|index| 1 - index % 2).collect();
+        assert_distributed(&counts, &expected, policy.name());
+    }
+}
+
+#[test]
 fn the_last_one_that_is_not_excluded_is_found_among_ten_thousand() {
     let ready = ready(&[1; 10_000]);
     let excluded: Vec<_> = ready.endpoints()[..100].iter().map(|e| e.load().id()).collect();

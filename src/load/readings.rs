@@ -1,0 +1,33 @@
+//! The loads of a whole ready set, as picks read them.
+
+use tokio::time::Instant;
+
+use super::{Load, gauge::Places, record::pending};
+
+/// Reads loads by their order, without going through each [`Load`].
+///
+/// Whoever owns it owns the loads, too.
+#[derive(Debug, Default)]
+pub(crate) struct Readings(Places);
+
+impl Readings {
+    /// [`Load::pending`] of the load that was the `index`th, which `load` looks up.
+    pub(crate) fn pending<'a>(&self, index: usize, now: Instant, load: impl FnOnce() -> &'a Load) -> u64 {
+        let (gauge, clock) = self.0.gauge(index);
+        pending(gauge, clock, now, load)
+    }
+
+    /// [`Load::latency`] of the load that was the `index`th, in seconds.
+    pub(crate) fn latency_seconds(&self, index: usize, now: Instant) -> Option<f32> {
+        let (gauge, clock) = self.0.gauge(index);
+        gauge.latency.seconds(clock.micros(now))
+    }
+}
+
+impl<'a> FromIterator<&'a Load> for Readings {
+    fn from_iter<I: IntoIterator<Item = &'a Load>>(loads: I) -> Self {
+        let mut places = Places::default();
+        loads.into_iter().for_each(|load| places.add(load.seat()));
+        Self(places)
+    }
+}
