@@ -300,6 +300,50 @@ async fn resolv_conf_says_whom_to_ask_and_a_missing_one_is_named() {
 }
 
 #[tokio::test]
+async fn the_hosts_file_settles_names_and_is_read_again() {
+    let server = DnsServer::start().await;
+    let path = std::env::temp_dir().join(format!("grpc-balance-hosts-{}", std::process::id()));
+    std::fs::write(&path, "10.0.0.1 greeter.test\n").unwrap();
+    let config = quick(&server).hosts_path(&path).max_interval(Duration::from_millis(50));
+    let mut resolver = Dns::with_config(NAME, 1, config).unwrap();
+    assert_eq!(addresses(&next_set(&mut resolver).await), ["10.0.0.1:1"]);
+    assert!(server.queries().is_empty());
+    std::fs::write(&path, "10.0.0.1 greeter.test\nfd00::1 greeter.test\n").unwrap();
+    assert_eq!(addresses(&next_set(&mut resolver).await), ["10.0.0.1:1", "[fd00::1]:1"]);
+    std::fs::remove_file(&path).unwrap();
+    server.set(NAME, 30, ips(&["10.0.0.3"]));
+    loop {
+        if addresses(&next_set(&mut resolver).await) == ["10.0.0.3:1"] {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_by_a_resolver_that_was_dropped_while_it_asked() {
+    let server = DnsServer::start().await;
+    let whole = Reply::Addresses { ips: ips(&["10.0.0.1"]), ttl: 0 };
+    server.reply(NAME, RecordType::A, Reply::Truncated(Box::new(whole)));
+    server.reply(NAME, RecordType::AAAA, Reply::NoData { negative_ttl: 0 });
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut resolver = dns(&server);
+    // Over TCP, which leaves a connection with a task of its own.
+    next_set(&mut resolver).await;
+    server.fail_with(Reply::Drop);
+    let asked = server.count(NAME, RecordType::A);
+    quiet_until(&mut resolver, server.asked(NAME, RecordType::A, asked + 1)).await;
+    drop(resolver);
+    let gone = async {
+        // The server has a task per connection too: both ends are gone.
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), gone).await.expect("a task has outlived its resolver");
+}
+
+#[tokio::test]
 async fn srv_records_give_port_weight_and_host_name() {
     let server = DnsServer::start().await;
     let service =

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     DnsConfig,
+    hosts::Hosts,
     lookup::{Answer, Failure, Family, Lookup, Reply, Service},
     poller::{Place, Poller},
     unavailable,
@@ -114,7 +115,9 @@ fn poller(config: DnsConfig, search: &[&str]) -> (Arc<Fake>, Poller<Fake>) {
     let fake = Arc::new(Fake::default());
     let search: Vec<String> = search.iter().map(|s| (*s).to_owned()).collect();
     let lookup = fake.clone();
-    let locate = move || Ok(Place { lookup: lookup.clone(), search: search.clone(), ndots: 5 });
+    let locate = move || {
+        Ok(Place { hosts: Hosts::default(), lookup: lookup.clone(), search: search.clone(), ndots: 5 })
+    };
     (fake, Poller::new("greeter", 80, config, Box::new(locate)))
 }
 
