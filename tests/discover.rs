@@ -171,22 +171,14 @@ async fn an_empty_answer_is_honoured_only_after_the_grace() {
     let mut resolver = Dns::with_config(NAME, 50051, quick(&server).empty_grace(grace)).unwrap();
     next_set(&mut resolver).await;
     server.remove(NAME);
-    let mut first_empty = None;
-    loop {
-        match next(&mut resolver).await {
-            Err(error) => {
-                assert!(error.message().contains("NXDOMAIN"), "{error}");
-                first_empty.get_or_insert_with(tokio::time::Instant::now);
-            }
-            Ok(set) => {
-                assert!(set.is_empty());
-                // The answer was there a moment before we saw it.
-                let held = first_empty.expect("an error comes first").elapsed();
-                assert!(held >= grace - Duration::from_millis(100), "{held:?}");
-                break;
-            }
-        }
-    }
+    let error = next(&mut resolver).await.expect_err("the endpoints must not be dropped at once");
+    assert!(error.message().contains("NXDOMAIN"), "{error}");
+    let first_empty = tokio::time::Instant::now();
+    let emptied =
+        tokio::time::timeout(PATIENCE, next_set(&mut resolver)).await.expect("it is never honoured");
+    assert!(emptied.is_empty());
+    // The first answer was there a moment before we saw it.
+    assert!(first_empty.elapsed() >= grace - Duration::from_millis(100), "{:?}", first_empty.elapsed());
 }
 
 #[tokio::test]
@@ -297,6 +289,48 @@ async fn resolv_conf_says_whom_to_ask_and_a_missing_one_is_named() {
     server.set("greeter.svc.test", 30, ips(&["10.0.0.1"]));
     let config = quick(&server).resolv_conf_text("search svc.test\noptions ndots:3\n");
     assert_eq!(next_set(&mut Dns::with_config("greeter", 1, config).unwrap()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_hosts_file_settles_names_and_is_read_again() {
+    let server = DnsServer::start().await;
+    let path = std::env::temp_dir().join(format!("grpc-balance-hosts-{}", std::process::id()));
+    std::fs::write(&path, "10.0.0.1 greeter.test\n").unwrap();
+    let config = quick(&server).hosts_path(&path).max_interval(Duration::from_millis(50));
+    let mut resolver = Dns::with_config(NAME, 1, config).unwrap();
+    assert_eq!(addresses(&next_set(&mut resolver).await), ["10.0.0.1:1"]);
+    assert!(server.queries().is_empty());
+    std::fs::write(&path, "10.0.0.1 greeter.test\nfd00::1 greeter.test\n").unwrap();
+    assert_eq!(addresses(&next_set(&mut resolver).await), ["10.0.0.1:1", "[fd00::1]:1"]);
+    std::fs::remove_file(&path).unwrap();
+    server.set(NAME, 30, ips(&["10.0.0.3"]));
+    // Each of the old ones is asked for once more, so that they may leave one by one.
+    let found = async { while addresses(&next_set(&mut resolver).await) != ["10.0.0.3:1"] {} };
+    tokio::time::timeout(PATIENCE, found).await.expect("DNS is not asked");
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_by_a_resolver_that_was_dropped_while_it_asked() {
+    let server = DnsServer::start().await;
+    let whole = Reply::Addresses { ips: ips(&["10.0.0.1"]), ttl: 0 };
+    server.reply(NAME, RecordType::A, Reply::Truncated(Box::new(whole)));
+    server.reply(NAME, RecordType::AAAA, Reply::NoData { negative_ttl: 0 });
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut resolver = dns(&server);
+    // Over TCP, which leaves a connection with a task of its own.
+    next_set(&mut resolver).await;
+    server.fail_with(Reply::Drop);
+    let asked = server.count(NAME, RecordType::A);
+    quiet_until(&mut resolver, server.asked(NAME, RecordType::A, asked + 1)).await;
+    drop(resolver);
+    let gone = async {
+        // The server has a task per connection too: both ends are gone.
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), gone).await.expect("a task has outlived its resolver");
 }
 
 #[tokio::test]

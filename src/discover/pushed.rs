@@ -38,7 +38,6 @@ struct State {
 
 impl Pushed {
     /// A resolver and the handle that feeds it.
-    #[expect(clippy::new_ret_no_self, reason = "the two are of no use without each other")]
     #[must_use]
     pub fn new() -> (PushedHandle, Self) {
         let shared = Arc::new(Shared(Mutex::new(State {
@@ -62,6 +61,7 @@ impl PushedHandle {
     }
 
     /// Removes the endpoint with this identity. Whether it was there.
+    #[expect(clippy::must_use_candidate, reason = "it is called for its effect")]
     pub fn remove(&self, key: &EndpointKey) -> bool {
         self.change(|state| state.roster.remove(key))
     }

@@ -11,6 +11,7 @@ use crate::random::Random;
 pub struct DnsConfig {
     pub(super) servers: Vec<SocketAddr>,
     pub(super) resolv_conf: Option<ResolvConfSource>,
+    pub(super) hosts: HostsSource,
     pub(super) search: Option<Vec<String>>,
     pub(super) ndots: Option<usize>,
     pub(super) srv: bool,
@@ -37,6 +38,14 @@ pub(super) enum ResolvConfSource {
     Text(Arc<str>),
 }
 
+/// Which hosts file counts.
+#[derive(Clone, Debug)]
+pub(super) enum HostsSource {
+    System,
+    Path(PathBuf),
+    Nowhere,
+}
+
 impl DnsConfig {
     /// The defaults.
     #[must_use]
@@ -44,6 +53,7 @@ impl DnsConfig {
         Self {
             servers: Vec::new(),
             resolv_conf: None,
+            hosts: HostsSource::System,
             search: None,
             ndots: None,
             srv: false,
@@ -88,6 +98,23 @@ impl DnsConfig {
     #[must_use]
     pub fn resolv_conf_text(mut self, text: impl Into<Arc<str>>) -> Self {
         self.resolv_conf = Some(ResolvConfSource::Text(text.into()));
+        self
+    }
+
+    /// Sets the hosts file, whose names are not asked for. Default: `/etc/hosts` on unix.
+    ///
+    /// It is read again for each poll. With [`servers`](Self::servers) set, the system's is not looked at: who names a
+    /// server wants its answer.
+    #[must_use]
+    pub fn hosts_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.hosts = HostsSource::Path(path.into());
+        self
+    }
+
+    /// Looks at no hosts file.
+    #[must_use]
+    pub fn without_hosts(mut self) -> Self {
+        self.hosts = HostsSource::Nowhere;
         self
     }
 

@@ -35,10 +35,12 @@
 //! # Ok::<(), grpc_balance::Error>(())
 //! ```
 //!
-//! IP literals, `localhost` and the names below it never go to the network.
+//! IP literals, `localhost` and the names below it never go to the network, nor do names that the system's hosts file
+//! settles.
 
 mod candidates;
 mod config;
+mod hosts;
 mod known;
 mod lookup;
 mod poller;

@@ -21,9 +21,10 @@ use crate::{
         dns::{
             DnsConfig,
             candidates::candidates,
+            hosts::Hosts,
             known::{Emptied, Known, Part},
             lookup::{Family, Lookup},
-            round::{Found, Report, Round},
+            round::{Found, Report, Round, settled},
             schedule::{Schedule, later},
         },
     },
@@ -34,6 +35,7 @@ use crate::{
 /// Where to ask, as it is at the moment.
 #[derive(Debug)]
 pub(super) struct Place<L> {
+    pub(super) hosts: Hosts,
     pub(super) lookup: Arc<L>,
     pub(super) search: Vec<String>,
     pub(super) ndots: usize,
@@ -101,6 +103,11 @@ impl<L: Lookup> Poller<L> {
             Ok(place) => place,
             Err(error) => return self.failed(now, error),
         };
+        if let Some(ips) = place.hosts.get(&self.name).filter(|_| !self.config.srv) {
+            let report = settled(&self.name, self.port, ips, self.config.max_interval);
+            // The place is not kept, so that the file is read again.
+            return self.finished(now, report);
+        }
         let (early, receiver) = unbounded_channel();
         let round = Round {
             lookup: place.lookup.clone(),

@@ -1,6 +1,7 @@
 //! The public face of discovery by DNS.
 
 use std::{
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,7 +14,8 @@ use crate::{
     discover::{
         DnsConfig, Feedback, Fixed, Resolve, Status,
         dns::{
-            config::ResolvConfSource,
+            config::{HostsSource, ResolvConfSource},
+            hosts::Hosts,
             poller::{Place, Poller},
             resolv_conf::ResolvConf,
             unavailable,
@@ -116,6 +118,7 @@ fn locate(config: &DnsConfig) -> Result<Place<Wire>, Error> {
     let timeout = config.attempt_timeout.or(conf.timeout).unwrap_or(Duration::from_secs(2));
     let attempts = config.attempts.or(conf.attempts).unwrap_or(2);
     Ok(Place {
+        hosts: hosts(config),
         lookup: Arc::new(Wire::new(servers, timeout, attempts)),
         search: config.search.clone().unwrap_or(conf.search),
         ndots: config.ndots.or(conf.ndots).unwrap_or(1),
@@ -123,16 +126,26 @@ fn locate(config: &DnsConfig) -> Result<Place<Wire>, Error> {
 }
 
 /// A small local file: reading it blocks for no time that matters.
-fn read(path: &std::path::Path) -> Result<ResolvConf, Error> {
+fn read(path: &Path) -> Result<ResolvConf, Error> {
     match std::fs::read(path) {
         Ok(text) => Ok(ResolvConf::parse(&String::from_utf8_lossy(&text))),
         Err(error) => Err(unavailable(format!("cannot read `{}`", path.display())).because(error)),
     }
 }
 
+/// A hosts file that cannot be read has no names; most hosts get by without one.
+fn hosts(config: &DnsConfig) -> Hosts {
+    let path = match &config.hosts {
+        HostsSource::System if cfg!(unix) && config.servers.is_empty() => Path::new("/etc/hosts"),
+        HostsSource::Path(path) => path,
+        HostsSource::System | HostsSource::Nowhere => return Hosts::default(),
+    };
+    std::fs::read(path).map(|text| Hosts::parse(&String::from_utf8_lossy(&text))).unwrap_or_default()
+}
+
 #[cfg(unix)]
 fn system() -> Result<ResolvConf, Error> {
-    read(std::path::Path::new("/etc/resolv.conf"))
+    read(Path::new("/etc/resolv.conf"))
 }
 
 /// Elsewhere than on unix there is no such file, and hickory knows where to look.

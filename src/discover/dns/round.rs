@@ -192,6 +192,20 @@ impl From<Failure> for Report {
     }
 }
 
+/// The report on a name that needed no question.
+pub(super) fn settled(name: &str, port: u16, ips: &[IpAddr], ttl: Duration) -> Report {
+    let parts = Family::BOTH.map(|family| Part {
+        host: name.into(),
+        family,
+        port,
+        weight: 1,
+        host_name: None,
+        ips: Some(ips.iter().copied().filter(|ip| Family::of(*ip) == family).collect()),
+    });
+    let found = Found { name: name.to_owned(), certain: true };
+    Report::Answered { parts: parts.into(), ttl, error: None, found }
+}
+
 /// Sums up the answers so far.
 fn report(here: &Found, hosts: &[Host], names: &[&Arc<str>], asked: &[Asked], ttl: Duration) -> Report {
     let mut ttl = ttl;

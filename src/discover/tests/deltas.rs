@@ -1,9 +1,8 @@
-//! Fixed and pushed sets, and the way to and from tower's deltas.
+//! Snapshots as tower's deltas, and back.
 
 use std::{
     collections::{BTreeSet, HashMap},
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -15,120 +14,14 @@ use tokio::sync::mpsc;
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::discover::Change;
 
-use super::{Changes, Fixed, FromDiscover, Pushed, Resolve, for_target};
+use super::{endpoint, poll, port, ports, set};
 use crate::{
     Error,
+    discover::{Changes, Fixed, FromDiscover, Pushed, Resolve},
     endpoint::{Endpoint, EndpointKey, EndpointSet},
     error::Phase,
     grpc::Code,
 };
-
-fn endpoint(number: u16) -> Endpoint {
-    Endpoint::new(SocketAddr::from(([10, 0, 0, 1], number)))
-}
-
-fn poll<R: Resolve + Unpin>(task: &mut task::Spawn<R>) -> Poll<Option<Result<Arc<EndpointSet>, Error>>> {
-    task.enter(|cx, resolver| resolver.poll_resolve(cx))
-}
-
-/// The next set, which must be there.
-fn set<R: Resolve + Unpin>(task: &mut task::Spawn<R>) -> Arc<EndpointSet> {
-    assert_ready!(poll(task)).expect("it has ended").expect("it has failed")
-}
-
-fn ports(set: &EndpointSet) -> Vec<u16> {
-    set.endpoints().iter().map(|endpoint| port(endpoint.key())).collect()
-}
-
-fn port(key: &EndpointKey) -> u16 {
-    key.to_string().rsplit(':').next().unwrap().parse().unwrap()
-}
-
-#[test]
-fn fixed_endpoints_are_one_set_without_repetition() {
-    let mut fixed = task::spawn(Fixed::new([endpoint(2), endpoint(1), endpoint(2)]));
-    assert_eq!(ports(&set(&mut fixed)), [2, 1]);
-    assert!(assert_ready!(poll(&mut fixed)).is_none());
-    assert!(assert_ready!(poll(&mut fixed)).is_none(), "it may be polled after its end");
-}
-
-#[test]
-fn ten_thousand_insertions_between_two_polls_are_one_set() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    assert_pending!(poll(&mut resolver));
-    for number in 0..10_000 {
-        assert!(handle.insert(endpoint(number)));
-    }
-    assert!(resolver.is_woken());
-    assert_eq!(set(&mut resolver).len(), 10_000);
-    assert_pending!(poll(&mut resolver));
-}
-
-#[test]
-fn a_pushed_change_keeps_order_and_pointers_of_the_others() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    handle.replace([endpoint(1), endpoint(2), endpoint(3)]);
-    let first = set(&mut resolver);
-    handle.insert(endpoint(2).with_weight(7));
-    handle.insert(endpoint(4));
-    assert!(handle.remove(endpoint(1).key()));
-    let second = set(&mut resolver);
-    assert_eq!(ports(&second), [2, 3, 4]);
-    assert_eq!(second.endpoints()[0].weight(), 7);
-    assert!(Arc::ptr_eq(&second.endpoints()[1], &first.endpoints()[2]));
-    assert!(second.generation() > first.generation());
-}
-
-#[test]
-fn what_changes_nothing_is_not_published() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    handle.replace([endpoint(1), endpoint(2)]);
-    set(&mut resolver);
-    assert_pending!(poll(&mut resolver));
-    assert!(!handle.insert(endpoint(2)));
-    assert!(!handle.remove(endpoint(3).key()));
-    handle.replace([endpoint(1), endpoint(2), endpoint(1)]);
-    assert!(!resolver.is_woken());
-    assert_pending!(poll(&mut resolver));
-    handle.replace([endpoint(2), endpoint(1)]);
-    assert_eq!(ports(&set(&mut resolver)), [2, 1], "the order of preference is a difference");
-}
-
-#[test]
-fn replacing_with_nothing_resolves_to_nothing() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    handle.replace::<Endpoint>([]);
-    assert!(set(&mut resolver).is_empty());
-}
-
-#[test]
-fn the_last_handle_leaves_its_set_behind() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    let other = handle.clone();
-    assert_pending!(poll(&mut resolver));
-    drop(handle);
-    assert_pending!(poll(&mut resolver));
-    other.insert(endpoint(1));
-    drop(other);
-    assert_eq!(ports(&set(&mut resolver)), [1]);
-    assert!(assert_ready!(poll(&mut resolver)).is_none());
-}
-
-#[test]
-fn dropping_the_handle_wakes_and_an_unfed_resolver_resolves_to_nothing() {
-    let (handle, resolver) = Pushed::new();
-    let mut resolver = task::spawn(resolver);
-    assert_pending!(poll(&mut resolver));
-    drop(handle);
-    assert!(resolver.is_woken());
-    assert!(set(&mut resolver).is_empty());
-    assert!(assert_ready!(poll(&mut resolver)).is_none());
-}
 
 #[test]
 fn deltas_say_what_came_what_went_and_what_changed() {
@@ -214,30 +107,6 @@ fn somebody_elses_deltas_are_drained_before_each_set() {
 fn a_discovery_that_ends_without_a_word_has_nothing() {
     let changes = stream::empty::<Result<Change<u8, Endpoint>, std::convert::Infallible>>();
     assert!(set(&mut task::spawn(FromDiscover::new(changes))).is_empty());
-}
-
-#[test]
-fn targets_of_addresses_are_fixed() {
-    for (target, expected) in [
-        ("ipv4:1.2.3.4:5,1.2.3.4:6", vec!["1.2.3.4:5", "1.2.3.4:6"]),
-        ("ipv6:[::1]:5", vec!["[::1]:5"]),
-        ("unix:/run/greeter.sock", vec!["unix:/run/greeter.sock"]),
-        ("unix-abstract:greeter", vec!["unix-abstract:greeter"]),
-        ("localhost:80", vec!["127.0.0.1:80,[::1]:80"]),
-        ("10.0.0.1:80", vec!["10.0.0.1:80"]),
-    ] {
-        let mut resolver = task::spawn(for_target(&target.parse().unwrap()).unwrap());
-        let set = set(&mut resolver);
-        assert_eq!(set.endpoints().iter().map(|e| e.to_string()).collect::<Vec<_>>(), expected);
-        assert!(assert_ready!(poll(&mut resolver)).is_none());
-    }
-}
-
-#[cfg(not(feature = "dns"))]
-#[test]
-fn without_dns_a_name_is_refused_with_the_features_name() {
-    let error = for_target(&"greeter:80".parse().unwrap()).err().unwrap();
-    assert!(error.message().contains("feature `dns`") && error.message().contains("`greeter`"), "{error}");
 }
 
 proptest! {
