@@ -234,11 +234,10 @@ async fn e8_attempts_to_a_refused_port_follow_the_backoff_curve() {
             Err::<tokio::io::DuplexStream, _>(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
         }
     });
-    let connector = grpc_balance::connect::Connector::builder().dial(dialler).build();
     let endpoint = Endpoint::new(SocketAddr::from(([127, 0, 0, 1], 1)));
     let channel = Channel::builder("test")
         .resolver(Fixed::new([endpoint]))
-        .connector(connector)
+        .dial(dialler)
         .build()
         .expect("a valid channel");
     tokio::time::sleep(Duration::from_secs(11)).await;

@@ -185,8 +185,10 @@ impl<C: Connect> Control<C> {
                     held.subchannel.connect(endpoint.clone());
                 }
             },
-            |Member { endpoint, state }| {
+            |Member { endpoint, mut state }| {
                 state.subchannel.drain();
+                // A connection closes with its last holder.
+                state.lanes = Arc::new(Lanes { open: Vec::new(), stats: state.lanes.stats.clone() });
                 draining.insert(state.id.serial, Member { endpoint, state });
             },
         );

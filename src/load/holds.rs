@@ -72,6 +72,11 @@ impl Holds {
         }
     }
 
+    /// Whether nothing was ever held, which spares a pick from working out what time it is.
+    pub(super) fn never_held(&self) -> bool {
+        self.until.load(Relaxed) == 0
+    }
+
     /// How many count now.
     pub(super) fn count(&self, now: Micros) -> u64 {
         if self.until.load(Relaxed) <= now {

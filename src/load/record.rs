@@ -120,7 +120,7 @@ impl Load {
     pub fn pending(&self, now: Instant) -> u64 {
         // In this order a failure that ends meanwhile may count twice for a moment, and is never missed.
         let in_flight = self.in_flight();
-        in_flight + self.holds.count(self.clock.micros(now))
+        if self.holds.never_held() { in_flight } else { in_flight + self.holds.count(self.clock.micros(now)) }
     }
 
     /// The peak-sensitive moving average of the time from the pick to the response's headers; `None` before the first

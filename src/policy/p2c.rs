@@ -1,6 +1,6 @@
 //! The better of two.
 
-use std::sync::Arc;
+use std::{hint::select_unpredictable, sync::Arc};
 
 use crate::policy::{Pick, PickContext, Picker, Policy, ReadySet, candidates::Candidates};
 
@@ -112,8 +112,10 @@ fn pick(
 ) -> Pick {
     let Some((first, second)) = candidates.draw_two(context) else { return Pick::Queue };
     let position = match second {
-        Some(second) if better(first, second) => second,
-        _ => first,
+        // Which one wins is as good as random. A branch would be mispredicted often, and only after both loads have
+        // come from memory; without one the next pick's loads are under way meanwhile.
+        Some(second) => select_unpredictable(better(first, second), second, first),
+        None => first,
     };
     Pick::Endpoint(candidates.index(position))
 }

@@ -67,9 +67,9 @@ impl Policy for PickFirst {
         if let Some(seed) = self.shuffle {
             order.sort_by_cached_key(|&index| Rank(rank(&endpoints[index], seed)));
         }
-        let mut order = interleave(order, |&index| Family::of(&endpoints[index]));
-        order.sort_by_key(|&index| endpoints[index].weight() == 0);
-        Wants::First(order)
+        let (order, last) = order.into_iter().partition(|&index| endpoints[index].weight() > 0);
+        let family = |&index: &usize| Family::of(&endpoints[index]);
+        Wants::First([interleave(order, family), interleave(last, family)].concat())
     }
 }
 

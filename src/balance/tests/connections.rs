@@ -96,8 +96,9 @@ async fn at_most_64_attempts_are_in_flight_at_once() {
     }
     assert_eq!(attempts.len(), 64);
     attempts.pop().expect("64 of them").fail("connection refused");
-    assert!(dialled.waiting().await.is_some(), "the next one takes its turn");
-    assert!(dialled.waiting().await.is_none());
+    let next = dialled.waiting().await.expect("the next one takes its turn");
+    let more = dialled.waiting().await;
+    assert!(more.is_none(), "{more:?} after {next:?}");
 }
 
 #[tokio::test(start_paused = true)]

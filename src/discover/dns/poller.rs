@@ -121,12 +121,12 @@ impl<L: Lookup> Poller<L> {
         match report {
             Report::Answered { parts, ttl, error, found } => {
                 let ask_again = self.answered(now, &parts, found);
-                self.schedule().succeeded(now, ttl);
-                if let Some(error) = &error {
-                    tracing::debug!(name = %self.name, %error, "a part of the DNS answer is missing");
-                    let polled_at = self.schedule().due();
-                    self.schedule().failed(now);
-                    self.schedule().no_later_than(polled_at);
+                match &error {
+                    None => self.schedule().succeeded(now, ttl),
+                    Some(error) => {
+                        tracing::debug!(name = %self.name, %error, "a part of the DNS answer is missing");
+                        self.schedule().partly_failed(now, ttl);
+                    }
                 }
                 if let Some(at) = ask_again {
                     self.schedule().no_later_than(at);

@@ -78,11 +78,22 @@ impl Schedule {
     /// Records were found that are valid for `ttl`.
     pub(super) fn succeeded(&mut self, now: Instant, ttl: Duration) {
         self.backoff = self.min_backoff;
-        let interval = ttl.clamp(self.min_interval, self.max_interval);
-        self.due = later(now, scaled(interval, 1.0 + self.jitter * self.random.unit()));
+        self.due = self.expiry(now, ttl);
     }
 
-    /// Nothing was found, or only a part.
+    /// Records were found that are valid for `ttl`, but some question was not answered.
+    pub(super) fn partly_failed(&mut self, now: Instant, ttl: Duration) {
+        self.failed(now);
+        let expiry = self.expiry(now, ttl);
+        self.no_later_than(expiry);
+    }
+
+    fn expiry(&self, now: Instant, ttl: Duration) -> Instant {
+        let interval = ttl.clamp(self.min_interval, self.max_interval);
+        later(now, scaled(interval, 1.0 + self.jitter * self.random.unit()))
+    }
+
+    /// Nothing was found.
     pub(super) fn failed(&mut self, now: Instant) {
         let spread = 1.0 + SPREAD * (2.0 * self.random.unit() - 1.0);
         self.due = later(now, scaled(self.backoff, spread));

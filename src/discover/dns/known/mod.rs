@@ -1,5 +1,8 @@
 //! What is known of the endpoints, and what an answer changes about it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
