@@ -154,7 +154,7 @@ async fn main() -> ExitCode {
     print!("{report}");
     println!("{:.0} calls per second\n{}", report.calls as f64 / took.as_secs_f64(), channel.stats());
     if args.json {
-        println!("{}", serde_json::json!(report));
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
     }
     if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

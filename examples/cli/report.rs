@@ -50,11 +50,6 @@ impl Tally {
         *counts.errors.entry(kind).or_default() += 1;
     }
 
-    /// How many calls each endpoint has answered so far.
-    pub(crate) fn answered(&self) -> BTreeMap<String, usize> {
-        self.counts().took.iter().map(|(key, took)| (key.to_string(), took.len())).collect()
-    }
-
     /// The summary.
     pub(crate) fn report(&self, events: Vec<Event>) -> Report {
         let counts = self.counts();

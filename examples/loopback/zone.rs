@@ -3,10 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,43 +33,32 @@ pub(crate) enum Answer {
 /// The server, on one loopback port over UDP and TCP.
 pub(crate) struct Zone {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    answer: Arc<Mutex<Answer>>,
     _server: Server<Handler>,
-}
-
-struct Shared {
-    answer: Mutex<Answer>,
-    queries: AtomicU64,
 }
 
 impl Zone {
     pub(crate) async fn start(addresses: Vec<Ipv4Addr>) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { answer: Mutex::new(Answer::Addresses(addresses)), queries: AtomicU64::new(0) });
+        let answer = Arc::new(Mutex::new(Answer::Addresses(addresses)));
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = udp.local_addr()?;
         let tcp = TcpListener::bind(address).await?;
-        let mut server = Server::new(Handler(shared.clone()));
+        let mut server = Server::new(Handler(answer.clone()));
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 32);
-        Ok(Self { address, shared, _server: server })
+        Ok(Self { address, answer, _server: server })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many queries have come in so far.
-    pub(crate) fn queries(&self) -> u64 {
-        self.shared.queries.load(Relaxed)
-    }
-
     pub(crate) fn answer(&self, answer: Answer) {
-        *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 }
 
-struct Handler(Arc<Shared>);
+struct Handler(Arc<Mutex<Answer>>);
 
 #[async_trait::async_trait]
 impl RequestHandler for Handler {
@@ -81,11 +67,10 @@ impl RequestHandler for Handler {
         request: &Request,
         mut response: R,
     ) -> ResponseInfo {
-        self.0.queries.fetch_add(1, Relaxed);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.authoritative = true;
         let mut records = Vec::new();
-        match (request.request_info(), self.0.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()) {
+        match (request.request_info(), self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()) {
             (Err(_), _) => metadata.response_code = ResponseCode::FormErr,
             (Ok(_), Answer::ServFail) => metadata.response_code = ResponseCode::ServFail,
             (Ok(asked), Answer::Addresses(addresses))
