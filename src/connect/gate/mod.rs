@@ -158,8 +158,8 @@ mod sync {
     };
 
     #[cfg(all(test, model))]
-    pub(super) use loom::sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
+    pub(super) use {
+        super::model::AtomicUsize,
+        loom::sync::{Mutex, MutexGuard, atomic::Ordering},
     };
 }
