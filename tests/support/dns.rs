@@ -1,4 +1,11 @@
 //! A real DNS server on the loopback interface, whose zone and whose faults a test decides.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "test support"
+)]
 
 use std::{
     collections::HashMap,

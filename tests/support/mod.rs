@@ -1,3 +1,4 @@
 //! What several test crates need.
 
 pub mod dns;
+pub mod resolve;
