@@ -73,8 +73,6 @@ pub enum Reply {
     Drop,
     /// Over UDP an empty answer that says TC; over TCP this one.
     Truncated(Box<Reply>),
-    /// The answer, after a while.
-    Delayed(Duration, Box<Reply>),
 }
 
 /// An SRV record.
@@ -193,29 +191,22 @@ impl RequestHandler for Handler {
         let name = info.query.name().to_string().to_ascii_lowercase();
         let record_type = info.query.query_type();
         let tcp = info.protocol != Protocol::Udp;
-        let mut reply = self.0.reply(&name, record_type);
+        let reply = self.0.reply(&name, record_type);
         self.0.queries.send_modify(|queries| queries.push(Query { name: name.clone(), record_type, tcp }));
 
         let mut metadata = Metadata::response_from_request(info.metadata);
         metadata.recursion_available = true;
-        loop {
-            reply = match reply {
-                Reply::Delayed(delay, reply) => {
-                    tokio::time::sleep(delay).await;
-                    *reply
-                }
-                Reply::Truncated(reply) if tcp => *reply,
-                Reply::Truncated(_) => {
-                    metadata.truncation = true;
-                    Reply::Addresses { ips: Vec::new(), ttl: 0 }
-                }
-                reply => {
-                    break match Message::of(&name, reply) {
-                        Some(message) => message.send(request, metadata, &mut response).await,
-                        None => unanswered(request),
-                    };
-                }
+        let reply = match reply {
+            Reply::Truncated(reply) if tcp => *reply,
+            Reply::Truncated(_) => {
+                metadata.truncation = true;
+                Reply::Addresses { ips: Vec::new(), ttl: 0 }
             }
+            reply => reply,
+        };
+        match Message::of(&name, reply) {
+            Some(message) => message.send(request, metadata, &mut response).await,
+            None => unanswered(request),
         }
     }
 }
@@ -263,7 +254,7 @@ impl Message {
             Reply::NoData { negative_ttl } => code(ResponseCode::NoError, Some(soa(negative_ttl))),
             Reply::ServFail => code(ResponseCode::ServFail, None),
             Reply::Refused => code(ResponseCode::Refused, None),
-            Reply::Drop | Reply::Truncated(_) | Reply::Delayed(..) => None,
+            Reply::Drop | Reply::Truncated(_) => None,
         }
     }
 
