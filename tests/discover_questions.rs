@@ -152,6 +152,39 @@ async fn srv_records_give_port_weight_and_host_name() {
 }
 
 #[tokio::test]
+async fn a_host_of_an_srv_name_that_fails_keeps_its_endpoint_while_the_others_change() {
+    let server = DnsServer::start().await;
+    let service = |port, target: &str| Service { priority: 0, weight: 1, port, target: target.into() };
+    let records = vec![service(1001, "one.test"), service(1002, "two.test"), service(1003, "two.test")];
+    server.reply(NAME, RecordType::SRV, Reply::Services { records, ttl: 0 });
+    server.set("one.test", 0, ips(&["10.0.0.1"]));
+    server.set("two.test", 0, ips(&["10.0.0.2"]));
+    let mut resolver = Dns::with_config(NAME, 1, quick(&server).srv(true)).unwrap();
+    assert_eq!(
+        addresses(&next_set(&mut resolver).await),
+        ["10.0.0.1:1001", "10.0.0.2:1002", "10.0.0.2:1003"]
+    );
+    let polls = server.count(NAME, RecordType::SRV);
+    assert_eq!(
+        server.count("two.test", RecordType::A),
+        polls,
+        "a host is asked for once, whatever its ports"
+    );
+
+    server.reply("one.test", RecordType::A, Reply::ServFail);
+    server.reply("one.test", RecordType::AAAA, Reply::ServFail);
+    server.set("two.test", 0, ips(&["10.0.0.3"]));
+    let settled = async {
+        while addresses(&next_set(&mut resolver).await) != ["10.0.0.1:1001", "10.0.0.3:1002", "10.0.0.3:1003"]
+        {
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled)
+        .await
+        .expect("one failing host holds the others up, or is dropped");
+}
+
+#[tokio::test]
 async fn aliases_are_followed_and_their_ttl_counts() {
     let server = DnsServer::start().await;
     let alias = Reply::Alias { of: "real.test".into(), alias_ttl: 0, ips: ips(&["10.0.0.1"]), ttl: 3600 };

@@ -69,7 +69,6 @@ pub enum Reply {
     },
     ServFail,
     Refused,
-    /// Nothing at all.
     Drop,
     /// Over UDP an empty answer that says TC; over TCP this one.
     Truncated(Box<Reply>),
@@ -103,11 +102,9 @@ struct Zone {
 struct Handler(Arc<Zone>);
 
 impl DnsServer {
-    /// A server with an empty zone.
     pub async fn start() -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            // The port is free for UDP; whether it is for TCP is luck.
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
                 break (udp, tcp);
             }
@@ -164,20 +161,21 @@ impl DnsServer {
 
     /// How often a name was asked for.
     pub fn count(&self, name: &str, record_type: RecordType) -> usize {
-        let name = absolute(name);
-        self.queries().iter().filter(|q| q.name == name && q.record_type == record_type).count()
+        count(&self.zone.queries.borrow(), &absolute(name), record_type)
     }
 
     /// Waits until a name was asked for this often, counted from the beginning.
     pub async fn asked(&self, name: &str, record_type: RecordType, times: usize) {
         let name = absolute(name);
-        let enough = |queries: &Vec<Query>| {
-            queries.iter().filter(|q| q.name == name && q.record_type == record_type).count() >= times
-        };
         let mut queries = self.zone.queries.subscribe();
-        let waited = tokio::time::timeout(PATIENCE, queries.wait_for(enough)).await;
+        let enough = queries.wait_for(|queries| count(queries, &name, record_type) >= times);
+        let waited = tokio::time::timeout(PATIENCE, enough).await;
         waited.unwrap_or_else(|_| panic!("{record_type} of {name} was not asked for {times} times")).unwrap();
     }
+}
+
+fn count(queries: &[Query], name: &str, record_type: RecordType) -> usize {
+    queries.iter().filter(|query| query.name == name && query.record_type == record_type).count()
 }
 
 #[async_trait]
@@ -225,7 +223,6 @@ impl Zone {
     }
 }
 
-/// What goes into a response.
 struct Message {
     code: ResponseCode,
     answers: Vec<Record>,
