@@ -1,6 +1,7 @@
 //! The grammar of targets.
 
 use std::{
+    borrow::Cow,
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
@@ -122,6 +123,14 @@ fn authority(path: &str) -> String {
     authority
 }
 
+/// An IPv6 address without brackets gets them: RFC 3986 knows no authority without.
+fn bracketed(text: &str) -> Cow<'_, str> {
+    match zoned(text) {
+        Ok(_) => format!("[{text}]").into(),
+        Err(_) => text.into(),
+    }
+}
+
 fn dns(uri: Uri<'_>) -> Result<(Source, String), Expected> {
     let server = uri.named_server().map(dns_server).transpose()?;
     let path = uri.decoded_path()?;
@@ -136,7 +145,7 @@ fn dns(uri: Uri<'_>) -> Result<(Source, String), Expected> {
     if zoned(host).is_err() && host.parse::<IpAddr>().is_err() {
         check_name(host)?;
     }
-    Ok((dns_source(server, host, port), authority(path)))
+    Ok((dns_source(server, host, port), authority(&bracketed(path))))
 }
 
 fn dns_source(server: Option<SocketAddr>, host: &str, port: Option<u16>) -> Source {
@@ -242,7 +251,11 @@ fn addresses(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let addresses: Vec<_> =
         path.split(',').map(|text| parse(text).map(Address::Tcp)).collect::<Result<_, _>>()?;
-    Ok((Source::Addresses(addresses), authority(path)))
+    let shown = match path.split_once(',') {
+        Some((first, _)) if scheme == "ipv6" => first,
+        _ => path,
+    };
+    Ok((Source::Addresses(addresses), authority(&bracketed(shown))))
 }
 
 fn ipv4(text: &str) -> Result<SocketAddr, Expected> {
