@@ -69,8 +69,9 @@ impl Target {
     /// The `:authority` that backends see unless it is overridden.
     ///
     /// By gRPC's rule it is the target's path without its leading slash, percent-encoded where an authority demands
-    /// it: `greeter:50051` for `dns:///greeter:50051`, with no port where the target has none. It is never the DNS
-    /// server of a target that names one, it is `localhost` for unix sockets, and `localhost:80` for `:80`.
+    /// it: `greeter:50051` for `dns:///greeter:50051`, with no port where the target has none. Of a list of addresses
+    /// it is the first, since HTTP/2 libraries refuse an authority of several hosts. It is never the DNS server of a
+    /// target that names one, it is `localhost` for unix sockets, and `localhost:80` for `:80`.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority

@@ -108,8 +108,12 @@ fn decode(text: &str) -> Result<String, Expected> {
         .map_err(|_| "its percent-encoded bytes are not UTF-8".into())
 }
 
-/// The path as an authority: everything but RFC 3986's unreserved characters, sub-delimiters and `:[]@` encoded.
+/// The path as an authority: everything but RFC 3986's unreserved characters, sub-delimiters and `:[]@` encoded, and
+/// a bare IPv6 address in the brackets that an authority demands.
 fn authority(path: &str) -> String {
+    if path.parse::<Ipv6Addr>().is_ok() {
+        return format!("[{path}]");
+    }
     let mut authority = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]@".contains(&byte) {
@@ -242,7 +246,9 @@ fn addresses(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let addresses: Vec<_> =
         path.split(',').map(|text| parse(text).map(Address::Tcp)).collect::<Result<_, _>>()?;
-    Ok((Source::Addresses(addresses), authority(path)))
+    // gRPC takes the whole list, which HTTP/2 libraries refuse: an authority (RFC 3986, section 3.2) has one host.
+    let first = path.split(',').next().unwrap_or(path);
+    Ok((Source::Addresses(addresses), authority(first)))
 }
 
 fn ipv4(text: &str) -> Result<SocketAddr, Expected> {

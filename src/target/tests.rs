@@ -53,16 +53,16 @@ fn targets_resolve_and_are_called_as_grpc_says() {
         ("127.0.0.1", dns(None, "127.0.0.1", 443), "127.0.0.1"),
         ("[::1]:50051", dns(None, "::1", 50051), "[::1]:50051"),
         ("[::1]", dns(None, "::1", 443), "[::1]"),
-        ("::1", dns(None, "::1", 443), "::1"),
+        ("::1", dns(None, "::1", 443), "[::1]"),
         (":80", dns(None, "localhost", 80), "localhost:80"),
         ("/greeter:80", dns(None, "greeter", 80), "greeter:80"),
         // addresses
         ("ipv4:1.2.3.4", tcp(&["1.2.3.4:443"]), "1.2.3.4"),
-        ("ipv4:1.2.3.4:5,6.7.8.9", tcp(&["1.2.3.4:5", "6.7.8.9:443"]), "1.2.3.4:5,6.7.8.9"),
+        ("ipv4:1.2.3.4:5,6.7.8.9", tcp(&["1.2.3.4:5", "6.7.8.9:443"]), "1.2.3.4:5"),
         ("ipv4:///1.2.3.4:5", tcp(&["1.2.3.4:5"]), "1.2.3.4:5"),
         ("ipv6:[::1]:443", tcp(&["[::1]:443"]), "[::1]:443"),
-        ("ipv6:[::1]:1,[::2]:2", tcp(&["[::1]:1", "[::2]:2"]), "[::1]:1,[::2]:2"),
-        ("ipv6:::1", tcp(&["[::1]:443"]), "::1"),
+        ("ipv6:[::1]:1,[::2]:2", tcp(&["[::1]:1", "[::2]:2"]), "[::1]:1"),
+        ("ipv6:::1", tcp(&["[::1]:443"]), "[::1]"),
         ("ipv6:[fe80::1%257]:8", tcp(&["[fe80::1%7]:8"]), "[fe80::1%257]:8"),
         // unix sockets
         ("unix:run/greeter.sock", unix("run/greeter.sock"), "localhost"),
@@ -77,6 +77,7 @@ fn targets_resolve_and_are_called_as_grpc_says() {
         assert_eq!(target.source(), &source, "{text}");
         assert_eq!(target.authority(), authority, "{text}");
         assert_eq!(target.as_str(), text);
+        assert!(authority.parse::<http::uri::Authority>().is_ok(), "{text}: nobody can send `{authority}`");
     }
 }
 
