@@ -46,7 +46,7 @@ async fn listening() -> Address {
 async fn uri(established: &Established<Http2>) -> String {
     let permit = Arc::new(Gate::unlimited()).try_acquire().unwrap();
     let request = Request::post("/pkg.Service/Method").body(Replay::new(Empty::<Bytes>::new())).unwrap();
-    let response = established.connection.send(request, permit).await.unwrap();
+    let response = established.connection().send(request, permit).await.unwrap();
     response.headers()["uri"].to_str().unwrap().to_owned()
 }
 

@@ -48,26 +48,28 @@ where
         peer: Peer,
         deadline: Option<Deadline>,
     ) -> Response<Self> {
-        attempt.in_flight().headers_arrived(Instant::now());
         let (mut head, inner) = response.into_parts();
         let http = head.status;
         let endpoint = peer.endpoint().clone();
         head.extensions.insert(peer);
-        let mut body = Self { inner: Some(inner), http, endpoint, deadline, call: Some((record, attempt)) };
-        if HttpBody::is_end_stream(&body) {
+        if inner.is_end_stream() {
             // Trailers-Only: the one header block carries the status.
-            end(&mut body.call, status_of(http, &head.headers));
+            end(&mut Some((record, attempt)), status_of(http, &head.headers));
+            let body = Self { inner: Some(inner), http, endpoint, deadline: None, call: None };
+            return Response::from_parts(head, body);
         }
-        Response::from_parts(head, body)
+        attempt.in_flight().headers_arrived(Instant::now());
+        let call = Some((record, attempt));
+        Response::from_parts(head, Self { inner: Some(inner), http, endpoint, deadline, call })
     }
 }
 
 /// Ends the call, unless it has ended. Without a status it is UNKNOWN to gRPC.
 fn end(call: &mut Option<(Record, Attempt)>, status: Option<Code>) {
     if let Some((record, attempt)) = call.take() {
-        let code = status.unwrap_or(Code::Unknown);
-        record.attempt_ended(attempt, code);
-        record.ended(code);
+        let (code, now) = (status.unwrap_or(Code::Unknown), Instant::now());
+        record.attempt_ended(attempt, code, now);
+        record.ended(code, now);
     }
 }
 
@@ -102,7 +104,7 @@ where
         }
         this.inner.set(None);
         if let Some((record, _)) = this.call.take() {
-            record.expired();
+            record.expired(Instant::now());
         }
         let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time");
         Poll::Ready(Some(Err(error.at(this.endpoint.clone()))))

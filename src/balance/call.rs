@@ -74,8 +74,7 @@ struct Call<C: Connect, B> {
     request: Option<Request<Replay<B>>>,
     record: Record,
     deadline: Option<Deadline>,
-    /// Why the call cannot even start.
-    invalid: Option<Error>,
+    started: bool,
     wait_for_ready: bool,
     /// Subscribed to before the last look at the endpoints.
     news: Option<News>,
@@ -96,20 +95,15 @@ where
     C::Connection: Connection<B>,
 {
     pub(crate) fn new(core: Arc<Core<C>>, request: Request<B>) -> Self {
-        let now = Instant::now();
         let wait_for_ready =
             request.extensions().get::<WaitForReady>().map_or(core.shared.wait_for_ready, |wait| wait.0);
-        let (deadline, invalid) = match Deadline::of(request.headers(), core.shared.deadline, now) {
-            Ok(deadline) => (deadline, None),
-            Err(error) => (None, Some(error)),
-        };
-        let record = Record::new(core.observer.clone(), request.uri().path(), now);
+        let record = Record::new(core.observer.clone(), request.uri().path());
         let call = Call {
             core,
             request: Some(request.map(Replay::new)),
             record,
-            deadline,
-            invalid,
+            deadline: None,
+            started: false,
             wait_for_ready,
             news: None,
             permit: None,
@@ -186,9 +180,10 @@ where
             // Cancels an attempt that is still under way.
             this.state.set(State::Pick);
             if let Some(Call { record, .. }) = this.call.take() {
+                let now = Instant::now();
                 match error.code() {
-                    Code::DeadlineExceeded => record.expired(),
-                    code => record.ended(code),
+                    Code::DeadlineExceeded => record.expired(now),
+                    code => record.ended(code, now),
                 }
             }
             return Poll::Ready(Err(error));
@@ -205,11 +200,11 @@ enum Step<C, B> {
 
 impl<C: Connect, B> Call<C, B> {
     fn pick(&mut self) -> Step<C::Connection, B> {
-        if let Some(error) = self.invalid.take() {
-            return Step::Fail(error);
-        }
         loop {
             let now = Instant::now();
+            if let Err(error) = self.start(now) {
+                return Step::Fail(error);
+            }
             if self.deadline.as_ref().is_some_and(|deadline| deadline.has_passed(now)) {
                 return Step::Fail(self.too_late_to_pick());
             }
@@ -272,6 +267,16 @@ impl<C: Connect, B> Call<C, B> {
         }
     }
 
+    /// The call's time runs from its first poll.
+    fn start(&mut self, now: Instant) -> Result<(), Error> {
+        if let (false, Some(request)) = (self.started, &self.request) {
+            self.started = true;
+            self.record.starts(now);
+            self.deadline = Deadline::of(request.headers(), self.core.shared.deadline, now)?;
+        }
+        Ok(())
+    }
+
     /// Whether the deadline has passed; wakes the task when it does.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         self.deadline.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready())
@@ -291,7 +296,7 @@ impl<C: Connect, B> Call<C, B> {
                 (error, Some(request))
             }
             SendError::Refused { error, request, going_away } => {
-                self.record.refused(attempt, error.code());
+                self.record.refused(attempt, error.code(), Instant::now());
                 self.refusals += 1;
                 // A connection that goes away takes its endpoint out of the ready set by itself.
                 if !going_away {
@@ -302,7 +307,7 @@ impl<C: Connect, B> Call<C, B> {
                 (error, request.filter(|_| another))
             }
             SendError::Failed(error) => {
-                self.record.attempt_ended(attempt, error.code());
+                self.record.attempt_ended(attempt, error.code(), Instant::now());
                 (error, None)
             }
         };

@@ -1,6 +1,6 @@
 //! One call, as its endpoint's load and the statistics see it.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -12,26 +12,31 @@ use crate::{
     stats::{EndpointStats, Waiting},
 };
 
-/// A call, from the moment it was made to its end. Dropping it before means that the caller gave up.
+/// A call, from its first poll to its end. Dropping it before means that the caller gave up.
 #[derive(Debug)]
 pub(crate) struct Record {
     observer: Arc<Observer>,
     meter: CallMeter,
-    started: Instant,
+    /// `None` before the first poll.
+    started: Option<Instant>,
     attempts: u32,
     waiting: Option<Waiting>,
-    ended: bool,
 }
 
 impl Record {
-    pub(crate) fn new(observer: Arc<Observer>, path: &str, now: Instant) -> Self {
+    pub(crate) fn new(observer: Arc<Observer>, path: &str) -> Self {
         let meter = observer.mirror.call(path);
-        Self { observer, meter, started: now, attempts: 0, waiting: None, ended: false }
+        Self { observer, meter, started: None, attempts: 0, waiting: None }
     }
 
     /// How many times the call was sent.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// The call is polled for the first time.
+    pub(crate) fn starts(&mut self, now: Instant) {
+        self.started = Some(now);
     }
 
     /// The call waits for an endpoint.
@@ -57,15 +62,14 @@ impl Record {
     }
 
     /// The peer refused the attempt, unprocessed.
-    pub(crate) fn refused(&mut self, attempt: Attempt, code: Code) {
+    pub(crate) fn refused(&mut self, attempt: Attempt, code: Code, now: Instant) {
         attempt.endpoint.refused();
         self.observer.stats.retried();
-        self.attempt_ended(attempt, code);
+        self.attempt_ended(attempt, code, now);
     }
 
     /// The attempt ended with this status.
-    pub(crate) fn attempt_ended(&self, attempt: Attempt, code: Code) {
-        let now = Instant::now();
+    pub(crate) fn attempt_ended(&self, attempt: Attempt, code: Code, now: Instant) {
         let took = now.saturating_duration_since(attempt.in_flight.picked_at());
         attempt.endpoint.timed(took);
         self.meter.attempt_ended(code, took);
@@ -73,27 +77,30 @@ impl Record {
     }
 
     /// The call ended because its deadline passed here.
-    pub(crate) fn expired(self) {
+    pub(crate) fn expired(self, now: Instant) {
         self.observer.stats.expired();
-        self.ended(Code::DeadlineExceeded);
+        self.ended(Code::DeadlineExceeded, now);
     }
 
     /// The call ended with this status.
-    pub(crate) fn ended(mut self, code: Code) {
-        self.end(code);
+    pub(crate) fn ended(mut self, code: Code, now: Instant) {
+        self.end(code, now);
     }
 
-    fn end(&mut self, code: Code) {
-        if !mem::replace(&mut self.ended, true) {
+    fn end(&mut self, code: Code, now: Instant) {
+        if let Some(started) = self.started.take() {
+            let took = now.saturating_duration_since(started);
             self.observer.stats.ended(code);
-            self.meter.ended(code, self.started.elapsed(), self.attempts.saturating_sub(1));
+            self.meter.ended(code, took, self.attempts.saturating_sub(1));
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        if self.started.is_some() {
+            self.end(Code::Cancelled, Instant::now());
+        }
     }
 }
 
