@@ -251,11 +251,9 @@ fn addresses(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let addresses: Vec<_> =
         path.split(',').map(|text| parse(text).map(Address::Tcp)).collect::<Result<_, _>>()?;
-    let shown = match path.split_once(',') {
-        Some((first, _)) if scheme == "ipv6" => first,
-        _ => path,
-    };
-    Ok((Source::Addresses(addresses), authority(&bracketed(shown))))
+    // gRPC takes the whole list, which HTTP/2 libraries refuse: an authority (RFC 3986, section 3.2) has one host.
+    let first = path.split(',').next().unwrap_or(path);
+    Ok((Source::Addresses(addresses), authority(&bracketed(first))))
 }
 
 fn ipv4(text: &str) -> Result<SocketAddr, Expected> {
