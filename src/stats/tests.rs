@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use super::{
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     endpoint::{Endpoint, EndpointSet},
     error::{Error, Phase},
-    grpc::Code,
+    grpc::{Code, Outcome},
+    load::{InFlight, Load},
 };
 
 fn endpoint(address: &str) -> Arc<Endpoint> {
