@@ -97,6 +97,8 @@ pub enum ConnectionState {
     },
     /// It is gone.
     Closed {
+        /// As in [`GoingAway`](Self::GoingAway), which is skipped when nothing was in flight.
+        too_many_pings: bool,
         /// Why.
         cause: Error,
     },

@@ -61,7 +61,7 @@ impl<R: Resolve> Stream for Changes<R> {
             let Some(resolver) = this.resolver.as_mut().as_pin_mut() else { return Poll::Ready(None) };
             match ready!(resolver.poll_resolve(cx)) {
                 Some(Ok(set)) => compare(&set, this.current, this.changes),
-                Some(Err(error)) => tracing::warn!(%error, "resolution failed; the last endpoints stay"),
+                Some(Err(error)) => tracing::debug!(%error, "resolution failed; the last endpoints stay"),
                 None => this.resolver.set(None),
             }
         }

@@ -60,6 +60,9 @@ use crate::{
 };
 
 /// What a balancer tells its resolver about an endpoint.
+///
+/// Losses make a resolver look again before it is due, and believe sooner that an endpoint is gone; a success clears
+/// the suspicion. So a balancer reports each attempt's end, not only the bad ones.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Feedback {

@@ -1,6 +1,7 @@
 //! The grammar of targets.
 
 use std::{
+    borrow::Cow,
     fmt::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
@@ -108,12 +109,8 @@ fn decode(text: &str) -> Result<String, Expected> {
         .map_err(|_| "its percent-encoded bytes are not UTF-8".into())
 }
 
-/// The path as an authority: everything but RFC 3986's unreserved characters, sub-delimiters and `:[]@` encoded, and
-/// a bare IPv6 address in the brackets that an authority demands.
+/// The path as an authority: everything but RFC 3986's unreserved characters, sub-delimiters and `:[]@` encoded.
 fn authority(path: &str) -> String {
-    if path.parse::<Ipv6Addr>().is_ok() {
-        return format!("[{path}]");
-    }
     let mut authority = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]@".contains(&byte) {
@@ -124,6 +121,14 @@ fn authority(path: &str) -> String {
         }
     }
     authority
+}
+
+/// An IPv6 address without brackets gets them: RFC 3986 knows no authority without.
+fn bracketed(text: &str) -> Cow<'_, str> {
+    match zoned(text) {
+        Ok(_) => format!("[{text}]").into(),
+        Err(_) => text.into(),
+    }
 }
 
 fn dns(uri: Uri<'_>) -> Result<(Source, String), Expected> {
@@ -140,7 +145,7 @@ fn dns(uri: Uri<'_>) -> Result<(Source, String), Expected> {
     if zoned(host).is_err() && host.parse::<IpAddr>().is_err() {
         check_name(host)?;
     }
-    Ok((dns_source(server, host, port), authority(path)))
+    Ok((dns_source(server, host, port), authority(&bracketed(path))))
 }
 
 fn dns_source(server: Option<SocketAddr>, host: &str, port: Option<u16>) -> Source {
@@ -246,9 +251,9 @@ fn addresses(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let addresses: Vec<_> =
         path.split(',').map(|text| parse(text).map(Address::Tcp)).collect::<Result<_, _>>()?;
-    // gRPC takes the whole list, which HTTP/2 libraries refuse: an authority (RFC 3986, section 3.2) has one host.
+    // gRPC takes the whole list; an authority (RFC 3986, section 3.2) has one host.
     let first = path.split(',').next().unwrap_or(path);
-    Ok((Source::Addresses(addresses), authority(first)))
+    Ok((Source::Addresses(addresses), authority(&bracketed(first))))
 }
 
 fn ipv4(text: &str) -> Result<SocketAddr, Expected> {

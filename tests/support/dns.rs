@@ -1,4 +1,11 @@
 //! A real DNS server on the loopback interface, whose zone and whose faults a test decides.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "test support"
+)]
 
 use std::{
     collections::HashMap,
@@ -62,12 +69,9 @@ pub enum Reply {
     },
     ServFail,
     Refused,
-    /// Nothing at all.
     Drop,
     /// Over UDP an empty answer that says TC; over TCP this one.
     Truncated(Box<Reply>),
-    /// The answer, after a while.
-    Delayed(Duration, Box<Reply>),
 }
 
 /// An SRV record.
@@ -98,11 +102,9 @@ struct Zone {
 struct Handler(Arc<Zone>);
 
 impl DnsServer {
-    /// A server with an empty zone.
     pub async fn start() -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            // The port is free for UDP; whether it is for TCP is luck.
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
                 break (udp, tcp);
             }
@@ -159,20 +161,21 @@ impl DnsServer {
 
     /// How often a name was asked for.
     pub fn count(&self, name: &str, record_type: RecordType) -> usize {
-        let name = absolute(name);
-        self.queries().iter().filter(|q| q.name == name && q.record_type == record_type).count()
+        count(&self.zone.queries.borrow(), &absolute(name), record_type)
     }
 
     /// Waits until a name was asked for this often, counted from the beginning.
     pub async fn asked(&self, name: &str, record_type: RecordType, times: usize) {
         let name = absolute(name);
-        let enough = |queries: &Vec<Query>| {
-            queries.iter().filter(|q| q.name == name && q.record_type == record_type).count() >= times
-        };
         let mut queries = self.zone.queries.subscribe();
-        let waited = tokio::time::timeout(PATIENCE, queries.wait_for(enough)).await;
+        let enough = queries.wait_for(|queries| count(queries, &name, record_type) >= times);
+        let waited = tokio::time::timeout(PATIENCE, enough).await;
         waited.unwrap_or_else(|_| panic!("{record_type} of {name} was not asked for {times} times")).unwrap();
     }
+}
+
+fn count(queries: &[Query], name: &str, record_type: RecordType) -> usize {
+    queries.iter().filter(|query| query.name == name && query.record_type == record_type).count()
 }
 
 #[async_trait]
@@ -186,29 +189,22 @@ impl RequestHandler for Handler {
         let name = info.query.name().to_string().to_ascii_lowercase();
         let record_type = info.query.query_type();
         let tcp = info.protocol != Protocol::Udp;
-        let mut reply = self.0.reply(&name, record_type);
+        let reply = self.0.reply(&name, record_type);
         self.0.queries.send_modify(|queries| queries.push(Query { name: name.clone(), record_type, tcp }));
 
         let mut metadata = Metadata::response_from_request(info.metadata);
         metadata.recursion_available = true;
-        loop {
-            reply = match reply {
-                Reply::Delayed(delay, reply) => {
-                    tokio::time::sleep(delay).await;
-                    *reply
-                }
-                Reply::Truncated(reply) if tcp => *reply,
-                Reply::Truncated(_) => {
-                    metadata.truncation = true;
-                    Reply::Addresses { ips: Vec::new(), ttl: 0 }
-                }
-                reply => {
-                    break match Message::of(&name, reply) {
-                        Some(message) => message.send(request, metadata, &mut response).await,
-                        None => unanswered(request),
-                    };
-                }
+        let reply = match reply {
+            Reply::Truncated(reply) if tcp => *reply,
+            Reply::Truncated(_) => {
+                metadata.truncation = true;
+                Reply::Addresses { ips: Vec::new(), ttl: 0 }
             }
+            reply => reply,
+        };
+        match Message::of(&name, reply) {
+            Some(message) => message.send(request, metadata, &mut response).await,
+            None => unanswered(request),
         }
     }
 }
@@ -227,7 +223,6 @@ impl Zone {
     }
 }
 
-/// What goes into a response.
 struct Message {
     code: ResponseCode,
     answers: Vec<Record>,
@@ -256,7 +251,7 @@ impl Message {
             Reply::NoData { negative_ttl } => code(ResponseCode::NoError, Some(soa(negative_ttl))),
             Reply::ServFail => code(ResponseCode::ServFail, None),
             Reply::Refused => code(ResponseCode::Refused, None),
-            Reply::Drop | Reply::Truncated(_) | Reply::Delayed(..) => None,
+            Reply::Drop | Reply::Truncated(_) => None,
         }
     }
 

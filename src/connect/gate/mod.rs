@@ -29,13 +29,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(all(test, model))]
+mod model;
 mod room;
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use self::sync::{Arc, AtomicUsize, Ordering::SeqCst};
+use self::sync::{AtomicUsize, Ordering::SeqCst};
 
 pub use self::room::{Room, Waiting};
 
@@ -82,6 +84,12 @@ impl Gate {
             .fetch_update(SeqCst, SeqCst, |live| if live < max { live.checked_add(1) } else { None })
             .ok()?;
         Some(Permit { gate: Some(self.clone()) })
+    }
+
+    /// Where calls wait for a permit of this gate, or of another one that shares the room.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Whether [`try_acquire`](Self::try_acquire) would find a permit now.
@@ -141,17 +149,17 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// The primitives that a model checker replaces.
+/// The primitives that the model checker replaces in its tests.
 mod sync {
-    #[cfg(not(model))]
+    #[cfg(not(all(test, model)))]
     pub(super) use std::sync::{
-        Arc, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     };
 
-    #[cfg(model)]
-    pub(super) use loom::sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
+    #[cfg(all(test, model))]
+    pub(super) use {
+        super::model::AtomicUsize,
+        loom::sync::{Mutex, MutexGuard, atomic::Ordering},
     };
 }

@@ -6,13 +6,13 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use super::{
     Gate, Permit,
-    sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst},
+    sync::{AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst},
 };
 
 /// Where calls wait that found every connection full, in the order in which they came.

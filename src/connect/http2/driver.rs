@@ -131,10 +131,17 @@ where
             self.probe = None;
             self.going_away(error);
         }
-        match ready!(closed) {
-            Ok(()) => Poll::Ready(self.error("the connection was closed")),
-            Err(error) => Poll::Ready(self.error("the connection was lost").because(error)),
+        let result = ready!(closed);
+        if let ConnectionState::GoingAway { cause, .. } = &*self.state.borrow()
+            && !matches!(&result, Err(error) if error.is_io())
+        {
+            // After GOAWAY it closes by itself, with the last stream.
+            return Poll::Ready(cause.clone());
         }
+        Poll::Ready(match result {
+            Ok(()) => self.error("the connection was closed"),
+            Err(error) => self.error("the connection was lost").because(error),
+        })
     }
 
     fn going_away(&mut self, error: h2::Error) {
@@ -238,9 +245,11 @@ where
     fn drop(&mut self) {
         // Before `h2` tells the streams that a pipe broke.
         self.link.close(self.error("the runtime of the connection is gone"));
-        if let Some(cause) = self.link.closed() {
-            self.state.send_replace(ConnectionState::Closed { cause: cause.clone() });
-        }
+        let Some(cause) = self.link.closed().cloned() else { return };
+        self.state.send_modify(|state| {
+            let too_many_pings = matches!(state, ConnectionState::GoingAway { too_many_pings: true, .. });
+            *state = ConnectionState::Closed { too_many_pings, cause };
+        });
     }
 }
 

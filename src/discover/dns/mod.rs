@@ -43,6 +43,7 @@ mod config;
 mod hosts;
 mod known;
 mod lookup;
+mod order;
 mod poller;
 mod resolv_conf;
 mod resolver;

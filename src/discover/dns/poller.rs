@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     fmt,
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -23,7 +22,8 @@ use crate::{
             candidates::candidates,
             hosts::Hosts,
             known::{Emptied, Known, Part},
-            lookup::{Family, Lookup},
+            lookup::Lookup,
+            order::preference,
             round::{Found, Report, Round, settled},
             schedule::{Schedule, later},
         },
@@ -128,12 +128,19 @@ impl<L: Lookup> Poller<L> {
         match report {
             Report::Answered { parts, ttl, error, found } => {
                 let ask_again = self.answered(now, &parts, found);
+                match (&error, self.status.last_error()) {
+                    (None, None) => {}
+                    (None, Some(_)) => tracing::info!(name = %self.name, "DNS answers again"),
+                    (Some(error), None) => {
+                        tracing::warn!(name = %self.name, %error, "DNS answers only in part")
+                    }
+                    (Some(error), Some(_)) => {
+                        tracing::debug!(name = %self.name, %error, "DNS answers only in part")
+                    }
+                }
                 match &error {
                     None => self.schedule().succeeded(now, ttl),
-                    Some(error) => {
-                        tracing::debug!(name = %self.name, %error, "a part of the DNS answer is missing");
-                        self.schedule().partly_failed(now, ttl);
-                    }
+                    Some(_) => self.schedule().partly_failed(now, ttl),
                 }
                 if let Some(at) = ask_again {
                     self.schedule().no_later_than(at);
@@ -145,7 +152,10 @@ impl<L: Lookup> Poller<L> {
                 self.schedule().failed(now);
                 match emptied {
                     Emptied::Held { until } => self.schedule().no_later_than(until),
-                    Emptied::Honoured => self.publish(),
+                    Emptied::Honoured => {
+                        tracing::warn!(name = %self.name, %error, "DNS has had no endpoints for too long");
+                        self.publish();
+                    }
                     Emptied::NothingKnown => {}
                 }
                 // The zone says how soon it may have changed its mind, and that may be sooner than the backoff.
@@ -153,48 +163,34 @@ impl<L: Lookup> Poller<L> {
                     let again = later(now, ttl.max(self.config.min_interval));
                     self.schedule().no_later_than(again);
                 }
-                tracing::debug!(name = %self.name, %error, ?emptied, "the DNS answer is empty");
-                self.status.failed(error.clone());
-                self.ready.push_back(Err(error));
+                self.complain(error);
             }
             Report::Failed(error) => self.failed(now, error),
         }
     }
 
     fn failed(&mut self, now: Instant, error: Error) {
-        tracing::debug!(name = %self.name, %error, "DNS resolution failed");
         self.schedule().failed(now);
         self.place = None;
+        self.complain(error);
+    }
+
+    /// Yields an error, and logs it the more loudly if all was well before.
+    fn complain(&mut self, error: Error) {
+        match self.status.last_error() {
+            None => tracing::warn!(name = %self.name, %error, "DNS has no answer; what is known stays"),
+            Some(_) => tracing::debug!(name = %self.name, %error, "DNS still has no answer"),
+        }
         self.status.failed(error.clone());
         self.ready.push_back(Err(error));
     }
 
     fn answered(&mut self, now: Instant, parts: &[Part], found: Found) -> Option<Instant> {
-        let rank = self.rank(parts);
-        let ask_again = self.known.answered(now, parts, rank);
+        let has_route = |address| self.place.as_ref().is_none_or(|place| place.lookup.has_route(address));
+        let ask_again = self.known.answered(now, parts, preference(parts, &has_route));
         self.found = Some(found);
         self.publish();
         ask_again
-    }
-
-    /// IPv6 before IPv4 (RFC 6724, section 2.1), but a family without a route last (its rule 1). One address speaks
-    /// for its family.
-    fn rank(&self, parts: &[Part]) -> impl Fn(Family) -> u8 + use<L> {
-        let routed = Family::BOTH.map(|family| {
-            let mut ips = parts.iter().filter(|part| part.family == family);
-            let address = ips.find_map(|p| Some(SocketAddr::new(*p.ips.as_ref()?.first()?, p.port)));
-            match (address, &self.place) {
-                (Some(address), Some(place)) => place.lookup.has_route(address),
-                _ => true,
-            }
-        });
-        let [v4_routed, v6_routed] = routed;
-        move |family| match family {
-            Family::V6 if v6_routed => 0,
-            Family::V4 if v4_routed => 1,
-            Family::V6 => 2,
-            Family::V4 => 3,
-        }
     }
 
     /// Yields the known endpoints if they differ from those that were yielded last.

@@ -157,15 +157,13 @@ impl Inner {
                 continue;
             }
             let until = later(now, self.timeout).min(deadline);
-            match timeout_at(until, server.ask(name, record_type, self.timeout)).await {
-                Ok(Ok(records)) => {
-                    self.preferred.store(index, Relaxed);
-                    return Ok((server.address, records));
-                }
-                Ok(Err(Unanswered::Empty { error, ttl })) => {
-                    self.preferred.store(index, Relaxed);
-                    return Err(Failure::Empty { error, ttl });
-                }
+            let reply = timeout_at(until, server.ask(name, record_type, self.timeout)).await;
+            if let Ok(Ok(_) | Err(Unanswered::Empty { .. })) = &reply {
+                self.preferred.store(index, Relaxed);
+            }
+            match reply {
+                Ok(Ok(records)) => return Ok((server.address, records)),
+                Ok(Err(Unanswered::Empty { error, ttl })) => return Err(Failure::Empty { error, ttl }),
                 Ok(Err(Unanswered::Refused(error))) => *said = Some(error),
                 Ok(Err(Unanswered::Silence(error))) => silence = Some(error),
                 Err(_) => silence = Some(server.error(name, record_type, "no answer in time")),

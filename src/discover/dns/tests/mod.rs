@@ -127,8 +127,10 @@ fn poller(config: DnsConfig, search: &[&str]) -> (Arc<Fake>, Poller<Fake>) {
     (fake, Poller::new("greeter", 80, config, Box::new(locate)))
 }
 
+/// The next item, which must come within a day of the paused clock.
 async fn next(poller: &mut Poller<Fake>) -> Item {
-    poll_fn(|cx| Pin::new(&mut *poller).poll_resolve(cx)).await.expect("it never ends")
+    let next = poll_fn(|cx| Pin::new(&mut *poller).poll_resolve(cx));
+    timeout(secs(24 * 3600), next).await.expect("nothing new in a day").expect("it never ends")
 }
 
 /// What is yielded within this time.

@@ -18,6 +18,9 @@
 //! assert_ne!(eager, Keepalive::default());
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -1,5 +1,8 @@
 //! A request body that can be sent again from its start, as long as little of it is gone.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     pin::Pin,
@@ -11,8 +14,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
-/// How much of a body is kept for a second attempt, in bytes (invariant: 64 KiB).
-pub(crate) const KEEP_LIMIT: usize = 64 * 1024;
+/// How much of a body is kept for a second attempt, in bytes.
+const KEEP_LIMIT: usize = 64 * 1024;
 
 /// A request body that keeps what was pulled from it, up to 64 KiB, so that it can start over.
 ///
