@@ -45,8 +45,15 @@ impl InFlight {
         }
     }
 
-    /// Ends the call with an outcome. Dropping it instead means that the caller gave up.
+    /// Ends the call with an outcome, and times it. Dropping it instead means that the caller gave up.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        self.load.timed(now.saturating_duration_since(self.picked_at));
+        self.end(outcome, now);
+    }
+
+    /// Ends a call that the endpoint refused without having processed it.
+    pub fn refuse(mut self, outcome: Outcome, now: Instant) {
+        self.load.refused();
         self.end(outcome, now);
     }
 

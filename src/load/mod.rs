@@ -32,6 +32,7 @@
 
 mod clock;
 mod gauge;
+mod histogram;
 mod holds;
 mod in_flight;
 mod latency;
@@ -42,6 +43,7 @@ mod sync;
 
 pub(crate) use self::readings::Readings;
 pub use self::{
+    histogram::Latencies,
     in_flight::InFlight,
     record::{Calls, Load, LoadId},
     set::SetLoad,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{self, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use crate::{
         SetLoad,
         clock::{Clock, whole_micros},
         gauge::{Gauge, Seat},
+        histogram::{Histogram, Latencies},
         holds::Holds,
         sync::AtomicU64,
     },
@@ -43,7 +44,9 @@ pub struct Load {
     succeeded: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
+    refused: AtomicU64,
     holds: Holds,
+    latencies: OnceLock<Box<Histogram>>,
 }
 
 /// How the calls to an endpoint went since its [`Load`] began.
@@ -58,6 +61,8 @@ pub struct Calls {
     pub failed: u64,
     /// Calls that ended with [`Outcome::Cancelled`], or whose caller was dropped.
     pub cancelled: u64,
+    /// Calls that the endpoint refused without having processed them; they are among those that failed.
+    pub refused: u64,
 }
 
 impl Calls {
@@ -80,7 +85,9 @@ impl Load {
             succeeded: AtomicU64::default(),
             failed: AtomicU64::default(),
             cancelled: AtomicU64::default(),
+            refused: AtomicU64::default(),
             holds: Holds::default(),
+            latencies: OnceLock::new(),
         }
     }
 
@@ -128,7 +135,22 @@ impl Load {
     pub fn calls(&self) -> Calls {
         let ended = [&self.succeeded, &self.failed, &self.cancelled].map(|counter| counter.load(Relaxed));
         let [succeeded, failed, cancelled] = ended;
-        Calls { started: self.in_flight() + succeeded + failed + cancelled, succeeded, failed, cancelled }
+        let started = self.in_flight() + succeeded + failed + cancelled;
+        Calls { started, succeeded, failed, cancelled, refused: self.refused.load(Relaxed) }
+    }
+
+    /// How long calls took that ended with a status, from the pick to the end of the stream.
+    #[must_use]
+    pub fn latencies(&self) -> Latencies {
+        self.latencies.get().map(|histogram| histogram.snapshot()).unwrap_or_default()
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn timed(&self, took: Duration) {
+        self.latencies.get_or_init(|| Box::new(Histogram::new())).record(took);
     }
 
     pub(super) fn seat(&self) -> &Seat {
@@ -205,7 +227,7 @@ mod tests {
     #[test]
     fn an_idle_load_is_small() {
         // Sixteen bytes more are in the set's pages.
-        assert!(size_of::<Load>() <= 240, "{}", size_of::<Load>());
+        assert!(size_of::<Load>() <= 272, "{}", size_of::<Load>());
         assert!(size_of::<InFlight>() <= 32, "{}", size_of::<InFlight>());
     }
 }

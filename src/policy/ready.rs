@@ -10,30 +10,37 @@ use crate::{
 };
 
 /// An endpoint with an established connection.
+///
+/// Cheap to clone: ten thousand are, whenever one of them changes.
 #[derive(Clone, Debug)]
 pub struct ReadyEndpoint {
+    of: Arc<Of>,
+    weight: u32,
+}
+
+#[derive(Debug)]
+struct Of {
     endpoint: Arc<Endpoint>,
     load: Arc<Load>,
-    weight: u32,
 }
 
 impl ReadyEndpoint {
     /// A ready endpoint with its load; its weight is the endpoint's.
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>, load: Arc<Load>) -> Self {
-        Self { weight: endpoint.weight(), endpoint, load }
+        Self { weight: endpoint.weight(), of: Arc::new(Of { endpoint, load }) }
     }
 
     /// Who it is.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+        &self.of.endpoint
     }
 
     /// How busy it is.
     #[must_use]
     pub fn load(&self) -> &Arc<Load> {
-        &self.load
+        &self.of.load
     }
 
     /// Its share of calls, relative to the others.
@@ -74,7 +81,7 @@ impl ReadySet {
 
     /// [`Load::pending`] of the endpoint with this index, by the short way.
     pub(super) fn pending(&self, index: usize, now: Instant) -> u64 {
-        self.0.readings.pending(index, now, || &self.0.endpoints[index].load)
+        self.0.readings.pending(index, now, || self.0.endpoints[index].load())
     }
 
     /// [`Load::latency`] of the endpoint with this index in seconds, by the short way.
@@ -92,7 +99,7 @@ impl fmt::Debug for ReadySet {
 impl FromIterator<ReadyEndpoint> for ReadySet {
     fn from_iter<I: IntoIterator<Item = ReadyEndpoint>>(endpoints: I) -> Self {
         let endpoints: Box<[ReadyEndpoint]> = endpoints.into_iter().collect();
-        let readings = endpoints.iter().map(|endpoint| &*endpoint.load).collect();
+        let readings = endpoints.iter().map(|endpoint| &**endpoint.load()).collect();
         Self(Arc::new(Inner { endpoints, readings }))
     }
 }

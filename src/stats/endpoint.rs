@@ -16,7 +16,8 @@ use tracing::{debug, info};
 use crate::{
     endpoint::Endpoint,
     error::Error,
-    stats::{Disconnects, EndpointSnapshot, EndpointState, Failure, latency::Histogram},
+    load::Latencies,
+    stats::{Disconnects, EndpointSnapshot, EndpointState, Failure},
 };
 
 /// Why a connection ended.
@@ -58,17 +59,14 @@ impl Disconnect {
 
 /// The counters of one endpoint.
 ///
-/// The control plane writes most of them; a call adds to the latencies, and nothing else. Calls themselves are counted
-/// where the load is. Until the first call ends it takes less than 200 bytes.
+/// The control plane writes them. Calls are counted where the [load](crate::load::Load) is.
 #[derive(Debug)]
 pub struct EndpointStats {
     state: AtomicU8,
     connects: AtomicU64,
     connect_failures: AtomicU64,
     disconnects: [AtomicU64; Disconnect::ALL.len()],
-    refused: AtomicU64,
     last_failure: ArcSwapOption<Failure>,
-    latencies: OnceLock<Box<Histogram>>,
 }
 
 impl Default for EndpointStats {
@@ -78,9 +76,7 @@ impl Default for EndpointStats {
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
             disconnects: array::from_fn(|_| AtomicU64::new(0)),
-            refused: AtomicU64::new(0),
             last_failure: ArcSwapOption::empty(),
-            latencies: OnceLock::new(),
         }
     }
 }
@@ -128,16 +124,6 @@ impl EndpointStats {
         debug!(target: "grpc_balance::endpoint", %endpoint, reason = reason.as_str(), cause, "disconnected");
     }
 
-    /// Counts a stream that the peer refused without having processed it.
-    pub fn refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a call that ended with a status, and the time from its pick to the end of its stream.
-    pub fn timed(&self, took: Duration) {
-        self.latencies.get_or_init(|| Box::new(Histogram::new())).record(took);
-    }
-
     /// The latest failure of a connection.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<Failure>> {
@@ -156,11 +142,11 @@ impl EndpointStats {
             succeeded: 0,
             failed: 0,
             cancelled: 0,
-            refused: self.refused.load(Relaxed),
+            refused: 0,
             connects: self.connects.load(Relaxed),
             connect_failures: self.connect_failures.load(Relaxed),
             disconnects: Disconnects(self.disconnects.each_ref().map(|counter| counter.load(Relaxed))),
-            latencies: self.latencies.get().map(|latencies| latencies.snapshot()).unwrap_or_default(),
+            latencies: Latencies::default(),
             last_failure: self.last_failure(),
         }
     }

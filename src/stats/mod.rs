@@ -31,7 +31,6 @@
 
 mod channel;
 mod endpoint;
-mod latency;
 mod shards;
 mod snapshot;
 mod state;
@@ -40,7 +39,6 @@ mod table;
 pub use self::{
     channel::{ChannelStats, Waiting},
     endpoint::{Disconnect, EndpointStats},
-    latency::Latencies,
     snapshot::{Disconnects, EndpointSnapshot, Failure, Outcomes, Snapshot},
     state::{ChannelState, EndpointState},
 };

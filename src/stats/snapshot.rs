@@ -8,7 +8,8 @@ use crate::{
     endpoint::Endpoint,
     error::Error,
     grpc::Code,
-    stats::{ChannelState, Disconnect, EndpointState, Latencies},
+    load::Latencies,
+    stats::{ChannelState, Disconnect, EndpointState},
 };
 
 /// A channel at one moment. Its [`Display`](std::fmt::Display) is a table with a line for each endpoint.

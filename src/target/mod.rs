@@ -72,8 +72,8 @@ impl Target {
     /// it: `greeter:50051` for `dns:///greeter:50051`, with no port where the target has none. It is never the DNS
     /// server of a target that names one, it is `localhost` for unix sockets, and `localhost:80` for `:80`.
     ///
-    /// It is always an authority by RFC 3986, and so by the `http` crate. gRPC's own rule breaks that for IPv6: here
-    /// `::1` is called `[::1]`, and of several addresses only the first is named.
+    /// It is always an authority by RFC 3986, and so by the `http` crate. gRPC's own rule breaks that: here the IPv6
+    /// address `::1` is called `[::1]`, and of several addresses only the first is named.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority

@@ -251,7 +251,7 @@ fn addresses(
     let path = path.strip_prefix('/').unwrap_or(&path);
     let addresses: Vec<_> =
         path.split(',').map(|text| parse(text).map(Address::Tcp)).collect::<Result<_, _>>()?;
-    // gRPC takes the whole list; an authority (RFC 3986, section 3.2) has one host.
+    // gRPC takes the whole list, which HTTP/2 libraries refuse: an authority (RFC 3986, section 3.2) has one host.
     let first = path.split(',').next().unwrap_or(path);
     Ok((Source::Addresses(addresses), authority(&bracketed(first))))
 }
