@@ -13,14 +13,11 @@ use pin_project::pin_project;
 use tokio::time::Instant;
 
 use crate::{
-    balance::{
-        Peer,
-        deadline::Deadline,
-        record::{Attempt, Record},
-    },
+    balance::{Peer, deadline::Deadline, record::Record, shared::Observer},
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::{Code, status_of},
+    load::InFlight,
 };
 
 /// The body of a balanced response. Dropping it before its end cancels the call.
@@ -31,10 +28,48 @@ pub struct Body<T> {
     #[pin]
     inner: Option<T>,
     http: StatusCode,
-    endpoint: Arc<Endpoint>,
-    deadline: Option<Deadline>,
+    deadline: Option<(Deadline, Arc<Endpoint>)>,
     /// `None` once the call has ended.
-    call: Option<(Record, Attempt)>,
+    call: Option<Unfinished>,
+}
+
+/// A call that has headers and no end. Dropping it means that the caller gave up.
+#[derive(Debug)]
+struct Unfinished {
+    observer: Arc<Observer>,
+    parts: Option<(Record, InFlight)>,
+}
+
+impl Unfinished {
+    /// The call ended with this status. Without one it is UNKNOWN to gRPC.
+    fn end(mut self, status: Option<Code>) {
+        if let Some((record, in_flight)) = self.parts.take() {
+            end(&self.observer, record, in_flight, status);
+        }
+    }
+
+    fn expire(mut self) {
+        if let Some((record, in_flight)) = self.parts.take() {
+            drop(in_flight);
+            self.observer.stats.expired();
+            record.ended(&self.observer, Code::DeadlineExceeded, Instant::now());
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some((record, in_flight)) = self.parts.take() {
+            drop(in_flight);
+            record.ended(&self.observer, Code::Cancelled, Instant::now());
+        }
+    }
+}
+
+fn end(observer: &Observer, record: Record, in_flight: InFlight, status: Option<Code>) {
+    let (code, now) = (status.unwrap_or(Code::Unknown), Instant::now());
+    record.attempt_ended(observer, in_flight, code, now);
+    record.ended(observer, code, now);
 }
 
 impl<T> Body<T>
@@ -43,33 +78,25 @@ where
 {
     pub(crate) fn respond(
         response: Response<T>,
+        observer: &Arc<Observer>,
         record: Record,
-        mut attempt: Attempt,
+        mut in_flight: InFlight,
         peer: Peer,
         deadline: Option<Deadline>,
     ) -> Response<Self> {
         let (mut head, inner) = response.into_parts();
         let http = head.status;
-        let endpoint = peer.endpoint().clone();
-        head.extensions.insert(peer);
-        if inner.is_end_stream() {
+        let (call, deadline) = if inner.is_end_stream() {
             // Trailers-Only: the one header block carries the status.
-            end(&mut Some((record, attempt)), status_of(http, &head.headers));
-            let body = Self { inner: Some(inner), http, endpoint, deadline: None, call: None };
-            return Response::from_parts(head, body);
-        }
-        attempt.in_flight().headers_arrived(Instant::now());
-        let call = Some((record, attempt));
-        Response::from_parts(head, Self { inner: Some(inner), http, endpoint, deadline, call })
-    }
-}
-
-/// Ends the call, unless it has ended. Without a status it is UNKNOWN to gRPC.
-fn end(call: &mut Option<(Record, Attempt)>, status: Option<Code>) {
-    if let Some((record, attempt)) = call.take() {
-        let (code, now) = (status.unwrap_or(Code::Unknown), Instant::now());
-        record.attempt_ended(attempt, code, now);
-        record.ended(code, now);
+            end(observer, record, in_flight, status_of(http, &head.headers));
+            (None, None)
+        } else {
+            in_flight.headers_arrived(Instant::now());
+            let call = Unfinished { observer: observer.clone(), parts: Some((record, in_flight)) };
+            (Some(call), deadline.map(|deadline| (deadline, peer.endpoint().clone())))
+        };
+        head.extensions.insert(peer);
+        Response::from_parts(head, Self { inner: Some(inner), http, deadline, call })
     }
 }
 
@@ -94,20 +121,24 @@ where
             Poll::Pending => None,
         };
         if let Some(status) = status {
-            end(this.call, status);
+            if let Some(call) = this.call.take() {
+                call.end(status);
+            }
             return polled;
         }
         // An endless stream of data that is always there must not outrun the deadline either.
-        let late = this.deadline.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready());
-        if !late || this.call.is_none() {
-            return polled;
+        if let (Some((deadline, endpoint)), true) = (this.deadline, this.call.is_some())
+            && deadline.poll(cx).is_ready()
+        {
+            this.inner.set(None);
+            if let Some(call) = this.call.take() {
+                call.expire();
+            }
+            let message = "the response did not end in time";
+            let error = Error::new(Code::DeadlineExceeded, Phase::Stream, message).at(endpoint.clone());
+            return Poll::Ready(Some(Err(error)));
         }
-        this.inner.set(None);
-        if let Some((record, _)) = this.call.take() {
-            record.expired(Instant::now());
-        }
-        let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time");
-        Poll::Ready(Some(Err(error.at(this.endpoint.clone()))))
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -28,7 +28,7 @@ use crate::{
         subchannel::{self, Change, Id, Lanes, Report, Status, Subchannel},
     },
     discover::{Feedback, Resolve},
-    endpoint::EndpointSet,
+    endpoint::{Endpoint, EndpointSet},
     error::{Error, Phase},
     grpc::Code,
     load::Load,
@@ -54,6 +54,8 @@ pub(crate) struct Control<C: Connect> {
     next_serial: u64,
     generation: u64,
     race: Option<(Race, Vec<usize>)>,
+    /// Every member is wanted already.
+    all_wanted: bool,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
     /// Snapshots that some call may still be reading. The control plane frees them, so that no call pays for it.
@@ -82,6 +84,7 @@ impl<C: Connect> Control<C> {
             next_serial: 0,
             generation: 0,
             race: None,
+            all_wanted: false,
             dirty: false,
             retired: Vec::new(),
         }
@@ -175,12 +178,15 @@ impl<C: Connect> Control<C> {
                     id,
                     subchannel,
                     status: Status::Idle,
-                    lanes: Arc::new(Lanes { open: Vec::new(), stats }),
+                    lanes: Arc::new(Lanes { open: Vec::new() }),
+                    ready: None,
                     load,
+                    stats,
                     wanted: all,
                 }
             },
             |held, endpoint| {
+                held.ready = held.ready.take().map(|_| ready(endpoint, &held.load));
                 if held.wanted {
                     held.subchannel.connect(endpoint.clone());
                 }
@@ -188,7 +194,8 @@ impl<C: Connect> Control<C> {
             |Member { endpoint, mut state }| {
                 state.subchannel.drain();
                 // A connection closes with its last holder.
-                state.lanes = Arc::new(Lanes { open: Vec::new(), stats: state.lanes.stats.clone() });
+                state.lanes = Arc::new(Lanes { open: Vec::new() });
+                state.ready = None;
                 draining.insert(state.id.serial, Member { endpoint, state });
             },
         );
@@ -201,7 +208,10 @@ impl<C: Connect> Control<C> {
             "endpoints changed"
         );
         self.race = None;
+        self.all_wanted &= all;
         match wants {
+            // New members were wanted from the start.
+            Wants::All if mem::replace(&mut self.all_wanted, true) => {}
             Wants::All => plane.want(|_| true),
             Wants::Only(indices) => {
                 let mut wanted = vec![false; set.len()];
@@ -253,7 +263,9 @@ impl<C: Connect> Control<C> {
                     _ => None,
                 };
                 member.state.status = status;
+                let connected = !lanes.open.is_empty();
                 member.state.lanes = lanes;
+                member.state.ready = connected.then(|| ready(&member.endpoint, &member.state.load));
                 feedback
             }
             Change::Lost { going_away: true } => Some(Feedback::GoingAway(key)),
@@ -280,11 +292,15 @@ impl<C: Connect> Control<C> {
         self.generation += 1;
         let generation = self.generation;
         let plane = self.shared.plane();
-        let ready_members = plane.members.iter().filter(|member| !member.state.lanes.open.is_empty());
         let mut lanes = Vec::with_capacity(plane.members.len());
-        let ready = ready_members
-            .inspect(|member| lanes.push(member.state.lanes.clone()))
-            .map(|member| ReadyEndpoint::new(member.endpoint.clone(), member.state.load.clone()))
+        let ready = plane
+            .members
+            .iter()
+            .filter_map(|member| {
+                let ready = member.state.ready.clone()?;
+                lanes.push(member.state.lanes.clone());
+                Some(ready)
+            })
             .collect();
         let snapshot = if lanes.is_empty() {
             let unfinished = self.race.as_ref().is_some_and(|(race, _)| race.next_start().is_some());
@@ -305,6 +321,10 @@ impl<C: Connect> Control<C> {
             changes
         });
     }
+}
+
+fn ready(endpoint: &Arc<Endpoint>, load: &Arc<Load>) -> ReadyEndpoint {
+    ReadyEndpoint::new(endpoint.clone(), load.clone())
 }
 
 impl<C: Connect> Drop for Control<C> {

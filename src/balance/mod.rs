@@ -37,6 +37,7 @@ mod choose;
 mod connected;
 mod control;
 mod deadline;
+mod detour;
 mod exclusions;
 mod members;
 mod plane;

@@ -13,7 +13,8 @@ use crate::{
     error::{Error, Phase},
     grpc::Code,
     load::Load,
-    stats::ChannelState,
+    policy::ReadyEndpoint,
+    stats::{ChannelState, EndpointStats},
 };
 
 /// The endpoints of the current set and those that drain. The control task changes it, under a lock that no call
@@ -33,7 +34,10 @@ pub(crate) struct Held<C> {
     pub(crate) subchannel: Subchannel,
     pub(crate) status: Status,
     pub(crate) lanes: Arc<Lanes<C>>,
+    /// Here while a connection takes calls.
+    pub(crate) ready: Option<ReadyEndpoint>,
     pub(crate) load: Arc<Load>,
+    pub(crate) stats: Arc<EndpointStats>,
     pub(crate) wanted: bool,
 }
 

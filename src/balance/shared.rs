@@ -57,12 +57,14 @@ impl<C: Connect> Shared<C> {
         snapshot.endpoints = members
             .map(|member| {
                 let calls = member.state.load.calls();
-                let mut endpoint = member.state.lanes.stats.snapshot(&member.endpoint);
+                let mut endpoint = member.state.stats.snapshot(&member.endpoint);
                 endpoint.in_flight = calls.in_flight();
                 endpoint.started = calls.started;
                 endpoint.succeeded = calls.succeeded;
                 endpoint.failed = calls.failed;
                 endpoint.cancelled = calls.cancelled;
+                endpoint.refused = calls.refused;
+                endpoint.latencies = member.state.load.latencies();
                 endpoint
             })
             .collect();

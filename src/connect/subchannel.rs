@@ -64,12 +64,10 @@ pub(crate) struct Lane<C> {
     pub(crate) gate: Arc<Gate>,
 }
 
-/// The open connections of one endpoint.
+/// The open connections of one endpoint, the oldest first.
 #[derive(Debug)]
 pub(crate) struct Lanes<C> {
-    /// The oldest first.
     pub(crate) open: Vec<Lane<C>>,
-    pub(crate) stats: Arc<EndpointStats>,
 }
 
 /// What a subchannel's owner knows of it.
@@ -397,7 +395,7 @@ impl<C: Connect> Task<C> {
                 gate: watched.gate.clone(),
             })
             .collect();
-        let lanes = Lanes { open, stats: self.stats.clone() };
+        let lanes = Lanes { open };
         self.report(Change::Is(status, Arc::new(lanes)));
     }
 

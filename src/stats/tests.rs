@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use super::{
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     endpoint::{Endpoint, EndpointSet},
     error::{Error, Phase},
-    grpc::Code,
+    grpc::{Code, Outcome},
+    load::{InFlight, Load},
 };
 
 fn endpoint(address: &str) -> Arc<Endpoint> {
@@ -67,9 +68,8 @@ async fn connections_are_counted_by_what_became_of_them() {
     for (times, reason) in Disconnect::ALL.into_iter().enumerate() {
         (0..times).for_each(|_| stats.disconnected(&endpoint, reason, None));
     }
-    stats.refused();
     let snapshot = stats.snapshot(&endpoint);
-    assert_eq!((snapshot.connects, snapshot.connect_failures, snapshot.refused), (2, 1, 1));
+    assert_eq!((snapshot.connects, snapshot.connect_failures), (2, 1));
     let counts = Disconnect::ALL.map(|reason| snapshot.disconnects.get(reason));
     assert_eq!(counts, [0, 1, 2, 3, 5, 5]);
     assert_eq!(snapshot.disconnects.total(), 16);
@@ -150,13 +150,18 @@ async fn a_snapshot_prints_as_an_aligned_table() {
     }
     stats[0].connect_failed(&set.endpoints()[0], &refused());
     stats[1].connected();
-    (0..100).for_each(|_| stats[1].timed(Duration::from_millis(2)));
     advance(Duration::from_millis(2500)).await;
 
     let mut snapshot = channel.snapshot("dns:///greeter:50051");
     snapshot.state = ChannelState::of(states);
     snapshot.endpoints = stats.iter().zip(set.endpoints()).map(|(stats, of)| stats.snapshot(of)).collect();
     snapshot.endpoints[1].started = 100;
+    let load = Arc::new(Load::new(Arc::default()));
+    let picked = Instant::now();
+    (0..100).for_each(|_| {
+        InFlight::start(load.clone(), picked).finish(Outcome::Success, picked + Duration::from_millis(2));
+    });
+    snapshot.endpoints[1].latencies = load.latencies();
     assert_eq!(
         format!("\n{snapshot}"),
         "

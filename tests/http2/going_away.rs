@@ -1,8 +1,12 @@
 //! The end of connections, and of the calls on them.
 
+use std::error::Error as _;
+
 use bytes::Bytes;
 use grpc_balance::{
+    Error,
     connect::{Connection, ConnectionState, SendError, http2::Http2Config},
+    error::Phase,
     grpc::Code,
 };
 use h2::Reason;
@@ -134,6 +138,21 @@ async fn a_broken_pipe_proves_nothing() {
     until(&mut client.health, is_closed).await;
     let result = client.call(Empty::<Bytes>::new()).await;
     assert!(matches!(result, Err(SendError::Unsent(..))), "nothing goes out on a dead connection");
+    assert_eq!(client.gate.live(), 0);
+}
+
+#[tokio::test]
+async fn aborting_a_connection_fails_its_calls_with_the_cause() {
+    let (near, mut peer) = Peer::new();
+    let (mut client, ()) = tokio::join!(Client::over(near, Http2Config::new()), peer.greet(None));
+    let call = tokio::spawn(client.send(post(Empty::<Bytes>::new())));
+    peer.expect(HEADERS).await;
+    client.connection.abort(Error::new(Code::Unavailable, Phase::Connect, "the drain took too long"));
+    let Err(SendError::Failed(error)) = call.await.unwrap() else { panic!("the call lives on") };
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.source().unwrap().to_string().contains("the drain took too long"));
+    until(&mut client.health, is_closed).await;
+    while peer.read().await.is_some() {}
     assert_eq!(client.gate.live(), 0);
 }
 

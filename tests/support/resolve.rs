@@ -36,11 +36,17 @@ pub async fn next<R: Resolve + Unpin>(resolver: &mut R) -> Result<Arc<EndpointSe
 
 /// The next set, whatever fails before it.
 pub async fn next_set<R: Resolve + Unpin>(resolver: &mut R) -> Arc<EndpointSet> {
-    loop {
-        if let Ok(set) = next(resolver).await {
-            return set;
+    let mut last = None;
+    let set = async {
+        loop {
+            match next(resolver).await {
+                Ok(set) => return set,
+                Err(error) => last = Some(error),
+            }
         }
-    }
+    };
+    let set = tokio::time::timeout(PATIENCE, set).await;
+    set.unwrap_or_else(|_| panic!("there are but errors, such as {last:?}"))
 }
 
 /// Drives the resolver until something has happened elsewhere; it must not yield anything meanwhile.

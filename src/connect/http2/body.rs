@@ -49,6 +49,11 @@ impl Body {
         Self::open(stream, Half::Duplex { _pump: pump, duplex })
     }
 
+    /// The body of a trailers-only response.
+    pub(super) fn ended() -> Self {
+        Self { open: None }
+    }
+
     fn open(stream: RecvStream, half: Half) -> Self {
         Self { open: Some(Open { stream, data_done: false, half }) }
     }

@@ -79,6 +79,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{oneshot, watch},
+    task::AbortHandle,
 };
 
 pub use self::{body::Body, config::Http2Config, response::ResponseFuture};
@@ -105,6 +106,7 @@ pub struct Http2 {
     link: Arc<Link>,
     scheme: Scheme,
     authority: Authority,
+    driver: AbortHandle,
     /// Its drop tells the driver that no more calls come.
     _in_use: oneshot::Sender<()>,
 }
@@ -147,8 +149,8 @@ where
             Driver::new(connection, sender.clone(), reads, link.clone(), state, released, monitor);
         poll_fn(|cx| driver.poll_settings(cx)).await?;
         let driver = link.runtime.spawn(driver).abort_handle();
-        let connection = Http2 { sender, link, scheme, authority, _in_use: in_use };
-        Ok(Established { connection: Arc::new(connection), health, driver: Some(driver) })
+        let connection = Http2 { sender, link, scheme, authority, driver: driver.clone(), _in_use: in_use };
+        Ok(Established::new(Arc::new(connection), health).driven_by(driver))
     }
 }
 
@@ -159,12 +161,13 @@ impl<B: RequestBody> Connection<B> for Http2 {
     fn send(self: &Arc<Self>, request: Request<Replay<B>>, permit: Permit) -> Self::Future {
         let head = head::outgoing(&request, &self.scheme, &self.authority);
         let empty = request.body().is_end_stream();
+        // Counted before the driver is woken, or it could miss that there is a call to watch over.
+        let call = Call::start(self.link.clone(), permit);
         // Clones are not held back by each other's queued streams; the permit is what counts.
-        let mut sender = self.sender.clone();
-        match sender.send_request(head, empty) {
+        match self.sender.clone().send_request(head, empty) {
             Ok((response, stream)) => {
                 let upload = (!empty).then(|| Upload::new(stream));
-                ResponseFuture::open(response, upload, Call::start(self.link.clone(), permit), request)
+                ResponseFuture::open(response, upload, call, request)
             }
             Err(error) if self.takes_calls() => {
                 ResponseFuture::failed(SendError::Failed(self.link.stream_error(error)))
@@ -175,6 +178,14 @@ impl<B: RequestBody> Connection<B> for Http2 {
 }
 
 impl Http2 {
+    /// Closes the connection at once. Its calls in flight fail with UNAVAILABLE, and with `cause` as their source.
+    ///
+    /// To let them finish, drop all clones of the `Arc` instead.
+    pub fn abort(&self, cause: Error) {
+        self.link.close(cause);
+        self.driver.abort();
+    }
+
     /// Whether it is the request's fault if it cannot be sent.
     fn takes_calls(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());

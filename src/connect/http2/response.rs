@@ -110,14 +110,15 @@ impl<B: RequestBody> Open<B> {
         call.link.note_progress();
         let (head, stream) = response.into_parts();
         let body = match upload {
-            // A complete answer ends the upload, which nobody waits for any more.
-            Some(upload) if !stream.is_end_stream() => {
+            None => Body::new(stream, call),
+            // A complete answer ends an upload that nobody waits for any more, and with it the stream.
+            Some(_) if stream.is_end_stream() => Body::ended(),
+            Some(upload) => {
                 let mut rest = request.into_body();
                 rest.commit();
                 let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
                 Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
             }
-            _ => Body::new(stream, call),
         };
         Response::from_parts(head, body)
     }

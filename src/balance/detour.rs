@@ -1,0 +1,122 @@
+//! What only a call needs that could not go out at once: what it waits for, and where it has been.
+
+use std::{future::Future, pin::Pin};
+
+use crate::{
+    balance::{
+        choose::Wait,
+        exclusions::Exclusions,
+        shared::{Observer, Shared},
+        snapshot::Snapshot,
+    },
+    connect::{Connect, Permit},
+    error::{Error, Phase},
+    grpc::Code,
+    load::LoadId,
+    stats::Waiting,
+};
+
+/// How often a call that peers provably refused goes elsewhere.
+const MAX_REFUSALS: u32 = 3;
+
+/// Resolves when it is worth looking again, with a permit if a stream came free.
+pub(crate) type News = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
+
+/// The state of a call that waits, or that goes to its second endpoint.
+#[derive(Default)]
+pub(crate) struct Detour {
+    /// Subscribed to before the last look at the endpoints.
+    pub(crate) news: Option<News>,
+    /// A stream that came free while the call waited for one.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) excluded: Exclusions,
+    refusals: u32,
+    /// Why the call is still here.
+    obstacle: Option<Error>,
+    waiting: Option<Waiting>,
+}
+
+impl Detour {
+    /// Prepares to wait. `None` the first time: what has changed before the call subscribed to the news is found by
+    /// looking again, and only then is it safe to sleep.
+    pub(crate) fn wait<C: Connect>(
+        &mut self,
+        shared: &Shared<C>,
+        observer: &Observer,
+        wait: Wait,
+    ) -> Option<News> {
+        if self.waiting.is_none() {
+            self.waiting = Some(observer.stats.wait());
+        }
+        let subscribed = self.news.take();
+        let room = matches!(wait, Wait::Room) && subscribed.is_none();
+        match wait {
+            Wait::Change(Some(obstacle)) => self.obstacle = Some(obstacle),
+            Wait::Connection(permit) => self.permit = Some(permit),
+            Wait::Change(None) | Wait::Room => {}
+        }
+        if subscribed.is_some() {
+            return subscribed;
+        }
+        let changed = shared.published.changed();
+        let room = room.then(|| shared.room.wait());
+        self.news = Some(Box::pin(async move {
+            match room {
+                Some(room) => tokio::select! {
+                    () = changed => None,
+                    permit = room => Some(permit),
+                },
+                None => {
+                    changed.await;
+                    None
+                }
+            }
+        }));
+        None
+    }
+
+    /// The call is on its way again.
+    pub(crate) fn goes(&mut self) {
+        self.news = None;
+        self.waiting = None;
+    }
+
+    /// The connection to this endpoint was dead. The snapshot still shows it; the call must not spin on it until the
+    /// next one.
+    pub(crate) fn was_dead(&mut self, id: LoadId, cause: Error) {
+        self.excluded.dead(id);
+        self.obstacle = Some(cause);
+    }
+
+    /// The endpoint refused the call. Whether it may go elsewhere.
+    pub(crate) fn was_refused<C>(
+        &mut self,
+        snapshot: &Snapshot<C>,
+        id: LoadId,
+        going_away: bool,
+        cause: Error,
+    ) -> bool {
+        self.refusals += 1;
+        self.obstacle = Some(cause);
+        // A connection that goes away takes its endpoint out of the ready set by itself.
+        if !going_away {
+            self.excluded.refused(id);
+        }
+        let endpoints = snapshot.ready.endpoints();
+        let refused_by_all = !endpoints.is_empty()
+            && endpoints.iter().all(|ready| self.excluded.has_refused(ready.load().id()));
+        self.refusals <= MAX_REFUSALS && !refused_by_all
+    }
+
+    /// The deadline passed while the call was looking for an endpoint.
+    pub(crate) fn too_late(&mut self) -> Error {
+        let message = "no endpoint took the call in time";
+        match self.obstacle.take() {
+            Some(cause) => {
+                let message = format!("{message}; the latest obstacle: {}", cause.report());
+                Error::new(Code::DeadlineExceeded, Phase::Pick, message).because(cause)
+            }
+            None => Error::new(Code::DeadlineExceeded, Phase::Pick, message),
+        }
+    }
+}
