@@ -117,6 +117,7 @@ fn every_promise_names_tests_that_exist() {
 
 #[test]
 fn imports_are_found_in_every_form() {
-    let code = "use crate::{\n    alpha::{A, B},\n    beta,\n    gamma::C,\n};\nuse crate::delta::D; crate::Error";
+    let code =
+        "use crate::{\n    alpha::{A, B},\n    beta,\n    gamma::C,\n};\nuse crate::delta::D; crate::Error";
     assert_eq!(imports(code), ["alpha", "beta", "delta", "gamma"].map(String::from).into());
 }
