@@ -72,6 +72,8 @@ struct Call<C: Connect, B> {
     /// Here from the first poll to the end.
     record: Option<Record>,
     deadline: Option<Deadline>,
+    /// The generation of the snapshot that the latest pick was made from.
+    picked_from: u64,
     /// Boxed, because most calls never need it.
     detour: Option<Box<Detour>>,
 }
@@ -83,7 +85,10 @@ where
 {
     pub(crate) fn new(core: Arc<Core<C>>, request: Request<B>) -> Self {
         let request = Some(request.map(Replay::new));
-        Self { state: State::Pick, call: Call { core, request, record: None, deadline: None, detour: None } }
+        Self {
+            state: State::Pick,
+            call: Call { core, request, record: None, deadline: None, picked_from: 0, detour: None },
+        }
     }
 }
 
@@ -176,6 +181,7 @@ where
             let wait_for_ready =
                 request.extensions().get::<WaitForReady>().map_or(shared.wait_for_ready, |wait| wait.0);
             let snapshot = shared.published.load();
+            self.picked_from = snapshot.generation;
             let next = match &mut self.detour {
                 None => choose(shared, &snapshot, request, &mut Default::default(), wait_for_ready, now),
                 Some(detour) => {
@@ -226,7 +232,7 @@ where
         match failed {
             SendError::Unsent(error, request) => {
                 record.unsent(observer, in_flight);
-                detour.was_dead(id, error);
+                detour.was_dead(id, self.picked_from, error);
                 self.request = Some(request);
                 None
             }

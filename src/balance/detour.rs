@@ -83,8 +83,8 @@ impl Detour {
 
     /// The connection to this endpoint was dead. The snapshot still shows it; the call must not spin on it until the
     /// next one.
-    pub(crate) fn was_dead(&mut self, id: LoadId, cause: Error) {
-        self.excluded.dead(id);
+    pub(crate) fn was_dead(&mut self, id: LoadId, generation: u64, cause: Error) {
+        self.excluded.dead(id, generation);
         self.obstacle = Some(cause);
     }
 

@@ -43,9 +43,9 @@ impl Exclusions {
         self.ids.len() - self.refused - self.dead
     }
 
-    /// Excludes an endpoint until the generation changes.
-    pub(crate) fn dead(&mut self, id: LoadId) {
-        self.ids.truncate(self.refused + self.dead);
+    /// Excludes an endpoint that was dead although this generation shows it as ready, until the generation changes.
+    pub(crate) fn dead(&mut self, id: LoadId, generation: u64) {
+        self.begin(generation);
         self.ids.push(id);
         self.dead += 1;
     }
@@ -84,7 +84,7 @@ mod tests {
         let mut exclusions = Exclusions::default();
         exclusions.begin(1);
         exclusions.refused(refused);
-        exclusions.dead(dead);
+        exclusions.dead(dead, 1);
         assert!(exclusions.full(full));
         assert!(!exclusions.full(full));
         assert_eq!(exclusions.as_slice(), [refused, dead, full]);
@@ -100,7 +100,7 @@ mod tests {
         let (refused, dead) = (id(), id());
         let mut exclusions = Exclusions::default();
         exclusions.begin(1);
-        exclusions.dead(dead);
+        exclusions.dead(dead, 1);
         exclusions.refused(refused);
         exclusions.begin(1);
         assert_eq!(exclusions.as_slice(), [refused, dead]);

@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     endpoint::Endpoint,
     error::{BoxError, Error},
+    stats::Disconnect,
 };
 
 /// Makes connections to endpoints.
@@ -97,6 +98,8 @@ pub enum ConnectionState {
     },
     /// It is gone.
     Closed {
+        /// What ended it first; a GOAWAY goes before the closing that follows it.
+        reason: Disconnect,
         /// As in [`GoingAway`](Self::GoingAway), which is skipped when nothing was in flight.
         too_many_pings: bool,
         /// Why.

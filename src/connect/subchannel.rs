@@ -311,19 +311,19 @@ impl<C: Connect> Task<C> {
     }
 
     fn connection_changed(&mut self, index: usize, state: ConnectionState) {
-        let (going_away, cause) = match state {
+        let (reason, cause) = match state {
             ConnectionState::Open { max_streams } => {
                 if let Some(watched) = self.open.get(index) {
                     watched.gate.set_max(max_streams);
                 }
                 return;
             }
-            ConnectionState::GoingAway { cause, .. } => (true, cause),
-            ConnectionState::Closed { cause } => (false, cause),
+            ConnectionState::GoingAway { cause, .. } => (Disconnect::GoAway, cause),
+            ConnectionState::Closed { reason, cause, .. } => (reason, cause),
         };
         let Watched { established, gate, attempt_started, succeeded_before } = self.open.remove(index);
         gate.set_max(0);
-        let reason = if going_away { Disconnect::GoAway } else { Disconnect::Closed };
+        let going_away = reason == Disconnect::GoAway;
         self.stats.disconnected(&self.endpoint, reason, Some(&cause));
         self.shared.mirror.disconnected(reason);
         // A connection that was of use is replaced at once. One that the peer ends as soon as it is made would have
@@ -459,6 +459,8 @@ async fn next_change<C>(open: &mut [Watched<C>]) -> (usize, ConnectionState) {
             let state = health.borrow_and_update().clone();
             match state {
                 ConnectionState::Open { .. } if !alive => ConnectionState::Closed {
+                    reason: Disconnect::Closed,
+                    too_many_pings: false,
                     cause: Error::new(Code::Unavailable, Phase::Stream, "the connection was closed"),
                 },
                 state => state,

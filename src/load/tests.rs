@@ -41,7 +41,7 @@ fn tells_the_outcomes_apart() {
     start().finish(Outcome::Cancelled, now);
     drop(start());
     let open = start();
-    assert_eq!(load.calls(), Calls { started: 5, succeeded: 1, failed: 1, cancelled: 2 });
+    assert_eq!(load.calls(), Calls { started: 5, succeeded: 1, failed: 1, cancelled: 2, refused: 0 });
     assert_eq!(load.calls().in_flight(), 1);
     drop(open);
 }

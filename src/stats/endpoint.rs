@@ -3,10 +3,9 @@
 use std::{
     array,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;

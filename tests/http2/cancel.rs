@@ -1,6 +1,6 @@
 //! Calls that are given up, by either side, thousands of times: no permit leaks and the connection lives on.
 
-use std::{future::poll_fn, task::Poll};
+use std::future::poll_fn;
 
 use bytes::Bytes;
 use futures_util::poll;

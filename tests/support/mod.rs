@@ -5,3 +5,5 @@ pub mod dns;
 pub mod greeter;
 #[path = "../../proto/mod.rs"]
 pub mod pb;
+#[cfg(feature = "dns")]
+pub mod resolve;

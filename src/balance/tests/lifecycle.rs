@@ -1,6 +1,6 @@
 //! What lives how long.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use futures_util::poll;
 use http_body_util::BodyExt as _;
@@ -30,7 +30,7 @@ async fn an_unfinished_response_is_a_handle() {
     let balance = builder.build().expect("in a runtime");
     handle.insert(endpoint(1));
     let mut peer = dialled.accept().await;
-    let mut call = pin!(balance.clone().call(request()));
+    let mut call = Box::pin(balance.clone().call(request()));
     assert!(poll!(&mut call).is_pending());
     let frames = peer.received().expect("the call was sent").stream();
     let mut body = call.await.expect("headers").into_body();

@@ -24,6 +24,7 @@ use crate::{
     endpoint::{Address, Endpoint},
     error::{Error, Phase},
     grpc::Code,
+    stats::Disconnect,
 };
 
 pub(super) type RequestBody = Empty<Bytes>;
@@ -164,7 +165,11 @@ impl Peer {
     }
 
     pub(super) async fn break_off(&self) {
-        self.health.send_replace(ConnectionState::Closed { cause: lost("broken pipe") });
+        self.health.send_replace(ConnectionState::Closed {
+            reason: Disconnect::Closed,
+            too_many_pings: false,
+            cause: lost("broken pipe"),
+        });
         settle().await;
     }
 

@@ -238,7 +238,7 @@ async fn the_server_is_told_the_time_that_is_left() {
 async fn a_call_outlives_the_handle_it_was_made_on() {
     let (handle, builder, mut dialled) = pushed();
     let balance = builder.build().expect("in a runtime");
-    let mut call = pin!(call(&balance));
+    let mut call = Box::pin(call(&balance));
     assert!(poll!(&mut call).is_pending());
     drop(balance);
     settle().await;

@@ -36,7 +36,7 @@ pub(super) fn of_handshake(error: Error) -> Error {
 }
 
 /// What `h2` said, among the causes.
-pub(super) fn h2_cause(error: &Error) -> Option<&h2::Error> {
+fn h2_cause(error: &Error) -> Option<&h2::Error> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {

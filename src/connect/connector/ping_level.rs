@@ -5,10 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use h2::Reason;
 use tokio::sync::watch;
 
-use super::failure::h2_cause;
 use crate::connect::{ConnectionState, http2::Http2Config};
 
 /// How often the keepalive of new connections was doubled.
@@ -45,11 +43,8 @@ impl PingLevel {
 fn is_complaint(state: &ConnectionState) -> bool {
     match state {
         ConnectionState::Open { .. } => false,
-        ConnectionState::GoingAway { too_many_pings, .. } => *too_many_pings,
-        // Servers close right after such a GOAWAY, and then only the end is seen.
-        ConnectionState::Closed { cause } => h2_cause(cause).is_some_and(|error| {
-            error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.to_string().contains("too_many_pings")
-        }),
+        ConnectionState::GoingAway { too_many_pings, .. }
+        | ConnectionState::Closed { too_many_pings, .. } => *too_many_pings,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io::ErrorKind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -30,6 +31,7 @@ use crate::{
     },
     error::{Error, Phase},
     grpc::Code,
+    stats::Disconnect,
 };
 
 /// What `h2` is told to start with, instead of a number that a peer could send: it stays until the peer's SETTINGS
@@ -54,6 +56,8 @@ where
     link: Arc<Link>,
     state: watch::Sender<ConnectionState>,
     max_streams: usize,
+    /// What ended the connection, unless it was a GOAWAY.
+    reason: Disconnect,
     /// Resolves when nobody can start a call any more.
     released: Option<oneshot::Receiver<()>>,
     monitor: Monitor,
@@ -91,6 +95,7 @@ where
             link,
             state,
             max_streams: NO_SETTINGS_YET,
+            reason: Disconnect::Closed,
             released: Some(released),
             monitor,
             busy: false,
@@ -140,7 +145,12 @@ where
         }
         Poll::Ready(match result {
             Ok(()) => self.error("the connection was closed"),
-            Err(error) => self.error("the connection was lost").because(error),
+            Err(error) => {
+                if error.get_io().is_none_or(|io| io.kind() == ErrorKind::ConnectionReset) {
+                    self.reason = Disconnect::Reset;
+                }
+                self.error("the connection was lost").because(error)
+            }
         })
     }
 
@@ -209,7 +219,10 @@ where
                     self.alarm.set(Some(then));
                     cx.waker().wake_by_ref();
                 }
-                Action::GiveUp => return Poll::Ready(self.error("the peer did not answer a keepalive ping")),
+                Action::GiveUp => {
+                    self.reason = Disconnect::Keepalive;
+                    return Poll::Ready(self.error("the peer did not answer a keepalive ping"));
+                }
             }
         }
         Poll::Pending
@@ -247,8 +260,12 @@ where
         self.link.close(self.error("the runtime of the connection is gone"));
         let Some(cause) = self.link.closed().cloned() else { return };
         self.state.send_modify(|state| {
-            let too_many_pings = matches!(state, ConnectionState::GoingAway { too_many_pings: true, .. });
-            *state = ConnectionState::Closed { too_many_pings, cause };
+            // Servers close right after a GOAWAY, and who looks only then must learn of it all the same.
+            let (reason, too_many_pings) = match state {
+                ConnectionState::GoingAway { too_many_pings, .. } => (Disconnect::GoAway, *too_many_pings),
+                _ => (self.reason, false),
+            };
+            *state = ConnectionState::Closed { reason, too_many_pings, cause };
         });
     }
 }

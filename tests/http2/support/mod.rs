@@ -60,7 +60,8 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Established { connection, health } = handshake(io, &config).await.unwrap();
+        let established = handshake(io, &config).await.unwrap();
+        let (connection, health) = (established.connection().clone(), established.health().clone());
         Self { connection, health, gate: Arc::new(Gate::unlimited()) }
     }
 
