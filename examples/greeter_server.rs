@@ -5,7 +5,7 @@
 //! ```
 //!
 //! SIGTERM and Ctrl-C end it gracefully: it stops accepting, says GOAWAY and finishes the calls in flight.
-#![allow(clippy::print_stdout, reason = "a program that talks to its user")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
 mod cli {
     pub(crate) mod signal;
@@ -13,7 +13,7 @@ mod cli {
 #[path = "../proto/mod.rs"]
 mod pb;
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use pb::helloworld::{
@@ -51,8 +51,17 @@ impl Greeter for Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("greeter_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let stop = cli::signal::stop()?;
     let listener = TcpListener::bind(args.listen)
         .await

@@ -140,14 +140,24 @@ async fn main() -> ExitCode {
     }
 
     let mut events = Vec::new();
-    tokio::select! {
-        () = async { while callers.join_next().await.is_some() {} } => {}
-        () = stop => events.push(Event {
-            at_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            what: "stopped by a signal".into(),
-            expected: Vec::new(),
-            settled_ms: None,
-        }),
+    let mut happened = |what: String| {
+        let at_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        events.push(Event { at_ms, what, expected: Vec::new(), settled_ms: None });
+    };
+    let mut watch = channel.watch();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            done = callers.join_next() => if done.is_none() { break },
+            Ok(()) = watch.changed() => {
+                let now = watch.borrow_and_update();
+                happened(format!("{}: {} of {} endpoints ready", now.state(), now.ready(), now.endpoints()));
+            }
+            () = stop.as_mut() => {
+                happened("stopped by a signal".into());
+                break;
+            }
+        }
     }
     let took = start.elapsed();
     let report = tally.report(events);

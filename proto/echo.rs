@@ -55,9 +55,15 @@ pub struct Metadata {
 }
 /// Generated client implementations.
 pub mod echo_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct EchoClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -77,18 +83,22 @@ pub mod echo_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> EchoClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> EchoClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             EchoClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -130,7 +140,11 @@ pub mod echo_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/echo.Echo/Unary");
             let mut req = request.into_request();
@@ -145,7 +159,11 @@ pub mod echo_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/echo.Echo/Upload");
             let mut req = request.into_streaming_request();
@@ -156,12 +174,18 @@ pub mod echo_client {
         pub async fn download(
             &mut self,
             request: impl tonic::IntoRequest<super::EchoRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::EchoReply>>, tonic::Status>
-        {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EchoReply>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/echo.Echo/Download");
             let mut req = request.into_request();
@@ -172,12 +196,18 @@ pub mod echo_client {
         pub async fn chat(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::EchoRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::EchoReply>>, tonic::Status>
-        {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EchoReply>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/echo.Echo/Chat");
             let mut req = request.into_streaming_request();
@@ -188,7 +218,13 @@ pub mod echo_client {
 }
 /// Generated server implementations.
 pub mod echo_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with EchoServer.
     #[async_trait]
@@ -203,7 +239,9 @@ pub mod echo_server {
             request: tonic::Request<tonic::Streaming<super::EchoRequest>>,
         ) -> std::result::Result<tonic::Response<super::EchoReply>, tonic::Status>;
         /// Server streaming response type for the Download method.
-        type DownloadStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::EchoReply, tonic::Status>>
+        type DownloadStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EchoReply, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         /// `replies` replies, `pause_ms` apart.
@@ -212,7 +250,9 @@ pub mod echo_server {
             request: tonic::Request<super::EchoRequest>,
         ) -> std::result::Result<tonic::Response<Self::DownloadStream>, tonic::Status>;
         /// Server streaming response type for the Chat method.
-        type ChatStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::EchoReply, tonic::Status>>
+        type ChatStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EchoReply, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         /// One reply per request.
@@ -242,7 +282,10 @@ pub mod echo_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -286,7 +329,10 @@ pub mod echo_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -294,12 +340,21 @@ pub mod echo_server {
                 "/echo.Echo/Unary" => {
                     #[allow(non_camel_case_types)]
                     struct UnarySvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::UnaryService<super::EchoRequest> for UnarySvc<T> {
+                    impl<T: Echo> tonic::server::UnaryService<super::EchoRequest>
+                    for UnarySvc<T> {
                         type Response = super::EchoReply;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::EchoRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EchoRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Echo>::unary(&inner, request).await };
+                            let fut = async move {
+                                <T as Echo>::unary(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -328,15 +383,23 @@ pub mod echo_server {
                 "/echo.Echo/Upload" => {
                     #[allow(non_camel_case_types)]
                     struct UploadSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::ClientStreamingService<super::EchoRequest> for UploadSvc<T> {
+                    impl<
+                        T: Echo,
+                    > tonic::server::ClientStreamingService<super::EchoRequest>
+                    for UploadSvc<T> {
                         type Response = super::EchoReply;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<tonic::Streaming<super::EchoRequest>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Echo>::upload(&inner, request).await };
+                            let fut = async move {
+                                <T as Echo>::upload(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -365,13 +428,24 @@ pub mod echo_server {
                 "/echo.Echo/Download" => {
                     #[allow(non_camel_case_types)]
                     struct DownloadSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::ServerStreamingService<super::EchoRequest> for DownloadSvc<T> {
+                    impl<
+                        T: Echo,
+                    > tonic::server::ServerStreamingService<super::EchoRequest>
+                    for DownloadSvc<T> {
                         type Response = super::EchoReply;
                         type ResponseStream = T::DownloadStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::EchoRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EchoRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Echo>::download(&inner, request).await };
+                            let fut = async move {
+                                <T as Echo>::download(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -400,16 +474,22 @@ pub mod echo_server {
                 "/echo.Echo/Chat" => {
                     #[allow(non_camel_case_types)]
                     struct ChatSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::StreamingService<super::EchoRequest> for ChatSvc<T> {
+                    impl<T: Echo> tonic::server::StreamingService<super::EchoRequest>
+                    for ChatSvc<T> {
                         type Response = super::EchoReply;
                         type ResponseStream = T::ChatStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<tonic::Streaming<super::EchoRequest>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Echo>::chat(&inner, request).await };
+                            let fut = async move {
+                                <T as Echo>::chat(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -435,13 +515,25 @@ pub mod echo_server {
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

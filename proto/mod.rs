@@ -11,5 +11,7 @@
     reason = "generated, and no user needs all of it"
 )]
 
+#[rustfmt::skip]
 pub mod echo;
+#[rustfmt::skip]
 pub mod helloworld;

@@ -26,3 +26,20 @@ pub use crate::{
     channel::Channel,
     error::Error,
 };
+
+/// The README and the guide: what they show is compiled.
+#[cfg(all(doctest, feature = "dns", feature = "tls", feature = "tonic"))]
+mod guide {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/client.md")]
+    mod client {}
+    #[doc = include_str!("../docs/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../docs/policies.md")]
+    mod policies {}
+    #[doc = include_str!("../docs/operations.md")]
+    mod operations {}
+    #[doc = include_str!("../docs/architecture.md")]
+    mod architecture {}
+}

@@ -134,7 +134,7 @@ where
                     Poll::Ready(Err(failed)) => match call.failed(failed, in_flight.take()) {
                         Some(error) => error,
                         None => {
-                            this.state.set(State::Pick);
+                            this.state.set(call.detour().respite().map_or(State::Pick, State::Wait));
                             continue;
                         }
                     },

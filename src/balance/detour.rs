@@ -1,6 +1,6 @@
 //! What only a call needs that could not go out at once: what it waits for, and where it has been.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use crate::{
     balance::{
@@ -16,8 +16,13 @@ use crate::{
     stats::Waiting,
 };
 
-/// How often a call that peers provably refused goes elsewhere.
+/// How often a call that peers provably refused is sent again.
 const MAX_REFUSALS: u32 = 3;
+
+/// How long a call that every ready endpoint has refused stays away from them; four times that after one more refusal.
+/// gRPC-core counts a stream until its own last write is done, some milliseconds longer than its client does, and
+/// refuses what comes in between.
+const RESPITE: Duration = Duration::from_millis(5);
 
 /// Resolves when it is worth looking again, with a permit if a stream came free.
 pub(crate) type News = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
@@ -31,6 +36,8 @@ pub(crate) struct Detour {
     pub(crate) permit: Option<Permit>,
     pub(crate) excluded: Exclusions,
     refusals: u32,
+    /// What comes before the next look, after every endpoint refused the call.
+    respite: Option<News>,
     /// Why the call is still here.
     obstacle: Option<Error>,
     waiting: Option<Waiting>,
@@ -88,7 +95,8 @@ impl Detour {
         self.obstacle = Some(cause);
     }
 
-    /// The endpoint refused the call. Whether it may go elsewhere.
+    /// The endpoint refused the call. Whether it may be sent again: elsewhere, and when every endpoint has refused it,
+    /// anywhere after a [`respite`](Self::respite).
     pub(crate) fn was_refused<C>(
         &mut self,
         snapshot: &Snapshot<C>,
@@ -105,7 +113,20 @@ impl Detour {
         let endpoints = snapshot.ready.endpoints();
         let refused_by_all = !endpoints.is_empty()
             && endpoints.iter().all(|ready| self.excluded.has_refused(ready.load().id()));
-        self.refusals <= MAX_REFUSALS && !refused_by_all
+        if refused_by_all {
+            self.excluded.forgive();
+            let respite = RESPITE * 4_u32.saturating_pow(self.refusals - 1);
+            self.respite = Some(Box::pin(async move {
+                tokio::time::sleep(respite).await;
+                None
+            }));
+        }
+        self.refusals <= MAX_REFUSALS
+    }
+
+    /// What to wait for before the call is sent again.
+    pub(crate) fn respite(&mut self) -> Option<News> {
+        self.respite.take()
     }
 
     /// The deadline passed while the call was looking for an endpoint.

@@ -56,6 +56,12 @@ impl Exclusions {
         self.refused += 1;
     }
 
+    /// Lets the endpoints that refused the call be chosen again.
+    pub(crate) fn forgive(&mut self) {
+        self.ids.drain(..self.refused);
+        self.refused = 0;
+    }
+
     /// Whether the endpoint has refused the call.
     pub(crate) fn has_refused(&self, id: LoadId) -> bool {
         self.ids[..self.refused].contains(&id)

@@ -107,30 +107,33 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.project().0.poll(cx));
-        Poll::Ready(response.map(|response| response.map(Body)).map_err(for_callers))
+        Poll::Ready(response.map(|response| response.map(|body| Body(Some(body)))).map_err(for_callers))
     }
 }
 
 /// The body of a response on a [`Channel`]. Dropping it before its end cancels the call.
+///
+/// The default is an empty body, which generated clients ask for where an interceptor may answer instead.
 #[pin_project]
-#[derive(Debug)]
-pub struct Body(#[pin] balance::Body<http2::Body>);
+#[derive(Debug, Default)]
+pub struct Body(#[pin] Option<balance::Body<http2::Body>>);
 
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(self.project().0.poll_frame(cx));
+        let Some(body) = self.project().0.as_pin_mut() else { return Poll::Ready(None) };
+        let frame = ready!(body.poll_frame(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(for_callers)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 

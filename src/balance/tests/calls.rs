@@ -75,13 +75,34 @@ async fn a_refused_call_goes_to_another_endpoint_and_counts_its_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_every_endpoint_refused_fails_and_is_safe_to_retry() {
+async fn a_call_that_every_endpoint_refused_goes_to_them_again_after_a_respite() {
     let (balance, mut peers, _rest) = connected(2, usize::MAX).await;
     let mut call = call(&balance);
     for _ in 0..2 {
         assert!(poll!(&mut call).is_pending());
         let one = usize::from(peers[0].calls_waiting() == 0);
         peers[one].received().expect("the call was sent").refuse(false);
+    }
+    assert!(poll!(&mut call).is_pending());
+    assert!(peers.iter().all(|peer| peer.calls_waiting() == 0), "not at once");
+    tokio::time::advance(Duration::from_millis(21)).await;
+    assert!(poll!(&mut call).is_pending());
+    let one = usize::from(peers[0].calls_waiting() == 0);
+    peers[one].received().expect("the call was sent again").status(Code::Ok);
+    call.await.expect("it is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_again_and_again_fails_and_is_safe_to_retry() {
+    let (balance, mut peers, _rest) = connected(1, usize::MAX).await;
+    let mut call = call(&balance);
+    for attempt in 1..=4 {
+        assert!(poll!(&mut call).is_pending());
+        peers[0].received().expect("the call was sent").refuse(false);
+        if attempt < 4 {
+            assert!(poll!(&mut call).is_pending());
+            tokio::time::advance(Duration::from_millis(500)).await;
+        }
     }
     let error = call.now_or_never().expect("at once").expect_err("it was refused everywhere");
     assert_eq!(error.code(), Code::Unavailable);
