@@ -81,11 +81,11 @@ pub(crate) fn choose<'a, C: Connect, B>(
         if let Some(reserved) = reserve(snapshot, index) {
             return Next::Send(reserved);
         }
-        if !excluded.full(ready.load().id()) || excluded.full_count() == MAX_FULL {
+        if !excluded.full(ready.id()) || excluded.full_count() == MAX_FULL {
             let start = shared.random.below(endpoints.len());
             let found = (start..endpoints.len())
                 .chain(0..start)
-                .filter(|&i| !excluded.as_slice().contains(&endpoints[i].load().id()))
+                .filter(|&i| !excluded.as_slice().contains(&endpoints[i].id()))
                 .find_map(|i| reserve(snapshot, i));
             match found {
                 Some(reserved) => return Next::Send(reserved),
@@ -101,10 +101,9 @@ pub(crate) fn choose<'a, C: Connect, B>(
 }
 
 /// A stream to the endpoint with this index, on its oldest connection that has one to spare (gRFC A105).
-fn reserve<C>(snapshot: &Snapshot<C>, index: usize) -> Option<Reserved<'_, C>> {
+fn reserve<C: Send + Sync + 'static>(snapshot: &Snapshot<C>, index: usize) -> Option<Reserved<'_, C>> {
     let ready = snapshot.ready.endpoints().get(index)?;
-    let lanes = snapshot.lanes.get(index)?;
-    lanes.open.iter().find_map(|lane| {
+    snapshot.lanes(ready).iter().find_map(|lane| {
         let permit = lane.gate.try_acquire()?;
         Some(Reserved { ready, lane, permit })
     })
@@ -114,16 +113,16 @@ fn reserve<C>(snapshot: &Snapshot<C>, index: usize) -> Option<Reserved<'_, C>> {
 ///
 /// Its connection may be so new that no snapshot shows it yet, or gone, or to an endpoint that the call must not go
 /// to. `wait`: whether it is worth waiting for the next snapshot.
-pub(crate) fn redeem<'a, C>(
+pub(crate) fn redeem<'a, C: Send + Sync + 'static>(
     snapshot: &'a Snapshot<C>,
     permit: Permit,
     excluded: &mut Exclusions,
     wait: bool,
 ) -> Option<Next<'a, C>> {
     excluded.begin(snapshot.generation);
-    for (ready, lanes) in snapshot.ready.endpoints().iter().zip(&snapshot.lanes) {
-        if let Some(lane) = lanes.open.iter().find(|lane| permit.is_of(&lane.gate)) {
-            let welcome = !excluded.as_slice().contains(&ready.load().id());
+    for ready in snapshot.ready.endpoints() {
+        if let Some(lane) = snapshot.lanes(ready).iter().find(|lane| permit.is_of(&lane.gate)) {
+            let welcome = !excluded.as_slice().contains(&ready.id());
             return welcome.then_some(Next::Send(Reserved { ready, lane, permit }));
         }
     }

@@ -18,21 +18,21 @@ use tokio::{
 use crate::{
     balance::{
         members::Member,
-        plane::{Held, Plane},
+        plane::{Held, Plane, Rest},
         race::{Entrants, Progress, Race},
         shared::Shared,
         snapshot::{Choice, Snapshot},
     },
     connect::{
         Connect, Worker,
-        subchannel::{self, Change, Id, Lanes, Report, Status, Subchannel},
+        subchannel::{self, Change, Id, Report, Status, Subchannel},
     },
     discover::{Feedback, Resolve},
-    endpoint::{Endpoint, EndpointSet},
+    endpoint::EndpointSet,
     error::{Error, Phase},
     grpc::Code,
     load::Load,
-    policy::{Policy, ReadyEndpoint, Wants},
+    policy::{Policy, ReadySet, Wants},
     stats::EndpointStats,
 };
 
@@ -174,29 +174,14 @@ impl<C: Connect> Control<C> {
                 if all {
                     subchannel.connect(endpoint.clone());
                 }
-                Held {
-                    id,
-                    subchannel,
-                    status: Status::Idle,
-                    lanes: Arc::new(Lanes { open: Vec::new() }),
-                    ready: None,
-                    load,
-                    stats,
-                    wanted: all,
-                }
+                Held::new(Rest { id, subchannel, status: Status::Idle, load, stats, wanted: all })
             },
-            |held, endpoint| {
-                held.ready = held.ready.take().map(|_| ready(endpoint, &held.load));
-                if held.wanted {
-                    held.subchannel.connect(endpoint.clone());
-                }
-            },
+            Held::update,
             |Member { endpoint, mut state }| {
-                state.subchannel.drain();
+                state.rest.subchannel.drain();
                 // A connection closes with its last holder.
-                state.lanes = Arc::new(Lanes { open: Vec::new() });
                 state.ready = None;
-                draining.insert(state.id.serial, Member { endpoint, state });
+                draining.insert(state.rest.id.serial, Member { endpoint, state });
             },
         );
         tracing::info!(
@@ -229,7 +214,11 @@ impl<C: Connect> Control<C> {
         let Some((race, order)) = &mut self.race else { return };
         let mut plane = self.shared.plane();
         let entrants = race.step(Instant::now(), |contender| {
-            match order.get(contender).and_then(|&i| plane.members.at(i)).map(|member| &member.state.status) {
+            match order
+                .get(contender)
+                .and_then(|&i| plane.members.at(i))
+                .map(|member| &member.state.rest.status)
+            {
                 Some(Status::Ready) => Progress::Ready,
                 Some(Status::Failed(_)) => Progress::Failed,
                 _ => Progress::Pending,
@@ -249,23 +238,22 @@ impl<C: Connect> Control<C> {
             plane.draining.remove(&id.serial);
             return;
         }
-        let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.id == id) else {
+        let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.rest.id == id) else {
             return;
         };
         self.dirty = true;
         let key = member.endpoint.key().clone();
         let feedback = match change {
             Change::Is(status, lanes) => {
-                let was_ready = matches!(member.state.status, Status::Ready);
+                let was_ready = matches!(member.state.rest.status, Status::Ready);
                 let feedback = match &status {
                     Status::Ready if !was_ready => Some(Feedback::Connected(key)),
                     Status::Failed(_) => Some(Feedback::Failed(key)),
                     _ => None,
                 };
-                member.state.status = status;
-                let connected = !lanes.open.is_empty();
-                member.state.lanes = lanes;
-                member.state.ready = connected.then(|| ready(&member.endpoint, &member.state.load));
+                member.state.rest.status = status;
+                let Member { endpoint, state } = member;
+                state.connected(endpoint, lanes);
                 feedback
             }
             Change::Lost { going_away: true } => Some(Feedback::GoingAway(key)),
@@ -280,10 +268,8 @@ impl<C: Connect> Control<C> {
     /// Some call found every connection full: where an endpoint may have another connection, open one.
     fn grow(&mut self) {
         for member in self.shared.plane().members.iter() {
-            if !member.state.lanes.open.is_empty()
-                && member.state.lanes.open.iter().all(|lane| !lane.gate.has_room())
-            {
-                member.state.subchannel.grow();
+            if member.state.lanes().is_some_and(|lanes| lanes.open.iter().all(|lane| !lane.gate.has_room())) {
+                member.state.rest.subchannel.grow();
             }
         }
     }
@@ -292,23 +278,14 @@ impl<C: Connect> Control<C> {
         self.generation += 1;
         let generation = self.generation;
         let plane = self.shared.plane();
-        let mut lanes = Vec::with_capacity(plane.members.len());
-        let ready = plane
-            .members
-            .iter()
-            .filter_map(|member| {
-                let ready = member.state.ready.clone()?;
-                lanes.push(member.state.lanes.clone());
-                Some(ready)
-            })
-            .collect();
-        let snapshot = if lanes.is_empty() {
+        let ready: ReadySet = plane.members.iter().filter_map(|member| member.state.ready.clone()).collect();
+        let choice = if ready.is_empty() {
             let unfinished = self.race.as_ref().is_some_and(|(race, _)| race.next_start().is_some());
-            Snapshot::without_endpoints(plane.without_endpoints(&self.shared.target, unfinished), generation)
+            plane.without_endpoints(&self.shared.target, unfinished)
         } else {
-            let picker = self.policy.build(&ready);
-            Snapshot { ready, lanes, choice: Choice::Pick(picker), generation }
+            Choice::Pick(self.policy.build(&ready))
         };
+        let snapshot = Snapshot::new(ready, choice, generation);
         let connectivity = plane.connectivity(&snapshot);
         drop(plane);
         self.retired.push(self.shared.published.publish(Arc::new(snapshot)));
@@ -321,10 +298,6 @@ impl<C: Connect> Control<C> {
             changes
         });
     }
-}
-
-fn ready(endpoint: &Arc<Endpoint>, load: &Arc<Load>) -> ReadyEndpoint {
-    ReadyEndpoint::new(endpoint.clone(), load.clone())
 }
 
 impl<C: Connect> Drop for Control<C> {

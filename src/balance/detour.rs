@@ -111,8 +111,8 @@ impl Detour {
             self.excluded.refused(id);
         }
         let endpoints = snapshot.ready.endpoints();
-        let refused_by_all = !endpoints.is_empty()
-            && endpoints.iter().all(|ready| self.excluded.has_refused(ready.load().id()));
+        let refused_by_all =
+            !endpoints.is_empty() && endpoints.iter().all(|ready| self.excluded.has_refused(ready.id()));
         if refused_by_all {
             self.excluded.forgive();
             let respite = RESPITE * 4_u32.saturating_pow(self.refusals - 1);

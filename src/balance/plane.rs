@@ -1,6 +1,6 @@
 //! What the control plane knows, readable by statistics.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, marker::PhantomData, sync::Arc};
 
 use crate::{
     balance::{
@@ -9,7 +9,7 @@ use crate::{
         state::Connectivity,
     },
     connect::subchannel::{Id, Lanes, Status, Subchannel},
-    endpoint::EndpointSet,
+    endpoint::{Endpoint, EndpointSet},
     error::{Error, Phase},
     grpc::Code,
     load::Load,
@@ -29,16 +29,49 @@ pub(crate) struct Plane<C> {
 }
 
 /// One endpoint's connections and counters.
+///
+/// What every publication looks at is in place, and the rest is elsewhere, so that ten thousand can be gone through.
 pub(crate) struct Held<C> {
+    /// Here while a connection takes calls; it carries them.
+    pub(crate) ready: Option<ReadyEndpoint>,
+    pub(crate) rest: Box<Rest>,
+    _connections: PhantomData<fn() -> C>,
+}
+
+pub(crate) struct Rest {
     pub(crate) id: Id,
     pub(crate) subchannel: Subchannel,
     pub(crate) status: Status,
-    pub(crate) lanes: Arc<Lanes<C>>,
-    /// Here while a connection takes calls.
-    pub(crate) ready: Option<ReadyEndpoint>,
     pub(crate) load: Arc<Load>,
     pub(crate) stats: Arc<EndpointStats>,
     pub(crate) wanted: bool,
+}
+
+impl<C: Send + Sync + 'static> Held<C> {
+    pub(crate) fn new(rest: Rest) -> Self {
+        Self { ready: None, rest: Box::new(rest), _connections: PhantomData }
+    }
+
+    /// The connections are these now.
+    pub(crate) fn connected(&mut self, endpoint: &Arc<Endpoint>, lanes: Lanes<C>) {
+        let ready = || ReadyEndpoint::connected(endpoint.clone(), self.rest.load.clone(), lanes.clone());
+        self.ready = (!lanes.open.is_empty()).then(ready);
+    }
+
+    /// The endpoint has other attributes now.
+    pub(crate) fn update(&mut self, endpoint: &Arc<Endpoint>) {
+        if let Some(lanes) = self.lanes().cloned() {
+            self.connected(endpoint, lanes);
+        }
+        if self.rest.wanted {
+            self.rest.subchannel.connect(endpoint.clone());
+        }
+    }
+
+    /// The open connections, if there are any.
+    pub(crate) fn lanes(&self) -> Option<&Lanes<C>> {
+        self.ready.as_ref()?.connections()
+    }
 }
 
 impl<C> Default for Plane<C> {
@@ -51,7 +84,7 @@ impl<C> Plane<C> {
     /// Connects to the members whose index is wanted, and gives up the connections to the others.
     pub(crate) fn want(&mut self, wanted: impl Fn(usize) -> bool) {
         self.members.for_each_mut(|index, member| {
-            let held = &mut member.state;
+            let held = &mut *member.state.rest;
             match (held.wanted, wanted(index)) {
                 (false, true) => held.subchannel.connect(member.endpoint.clone()),
                 (true, false) => held.subchannel.idle(),
@@ -76,8 +109,8 @@ impl<C> Plane<C> {
         }
         let mut failures = 0;
         let mut latest = None;
-        for member in self.members.iter().filter(|member| member.state.wanted) {
-            match &member.state.status {
+        for member in self.members.iter().filter(|member| member.state.rest.wanted) {
+            match &member.state.rest.status {
                 Status::Failed(cause) => {
                     failures += 1;
                     latest = Some(cause);

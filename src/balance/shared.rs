@@ -56,15 +56,15 @@ impl<C: Connect> Shared<C> {
         let members = plane.members.iter().chain(plane.draining.values());
         snapshot.endpoints = members
             .map(|member| {
-                let calls = member.state.load.calls();
-                let mut endpoint = member.state.stats.snapshot(&member.endpoint);
+                let calls = member.state.rest.load.calls();
+                let mut endpoint = member.state.rest.stats.snapshot(&member.endpoint);
                 endpoint.in_flight = calls.in_flight();
                 endpoint.started = calls.started;
                 endpoint.succeeded = calls.succeeded;
                 endpoint.failed = calls.failed;
                 endpoint.cancelled = calls.cancelled;
                 endpoint.refused = calls.refused;
-                endpoint.latencies = member.state.load.latencies();
+                endpoint.latencies = member.state.rest.load.latencies();
                 endpoint
             })
             .collect();

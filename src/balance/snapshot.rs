@@ -1,21 +1,21 @@
 //! What a call sees of the balancer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use crate::{
-    connect::subchannel::Lanes,
+    connect::subchannel::{Lane, Lanes},
     error::Error,
-    policy::{Picker, ReadySet},
+    policy::{Picker, ReadyEndpoint, ReadySet},
 };
 
 /// The ready endpoints, their connections and the picker over them, at one moment.
 pub(crate) struct Snapshot<C> {
     pub(crate) ready: ReadySet,
-    /// The connections of each ready endpoint, by its index in `ready`.
-    pub(crate) lanes: Vec<Arc<Lanes<C>>>,
     pub(crate) choice: Choice,
     /// Grows with every snapshot.
     pub(crate) generation: u64,
+    /// The ready endpoints carry `Lanes<C>`.
+    _connections: PhantomData<fn() -> C>,
 }
 
 /// What becomes of a call that comes now.
@@ -32,8 +32,20 @@ pub(crate) enum Choice {
 }
 
 impl<C> Snapshot<C> {
+    /// A snapshot of endpoints that carry [`Lanes`] of `C`.
+    pub(crate) fn new(ready: ReadySet, choice: Choice, generation: u64) -> Self {
+        Self { ready, choice, generation, _connections: PhantomData }
+    }
+
     pub(crate) fn without_endpoints(choice: Choice, generation: u64) -> Self {
-        Self { ready: ReadySet::default(), lanes: Vec::new(), choice, generation }
+        Self::new(ReadySet::default(), choice, generation)
+    }
+}
+
+impl<C: Send + Sync + 'static> Snapshot<C> {
+    /// The open connections of a ready endpoint.
+    pub(crate) fn lanes<'a>(&self, ready: &'a ReadyEndpoint) -> &'a [Lane<C>] {
+        ready.connections::<Lanes<C>>().map_or(&[], |lanes| &lanes.open)
     }
 }
 

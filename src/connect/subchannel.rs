@@ -13,7 +13,15 @@
 //! been failing (gRFC A62's "sticky TRANSIENT_FAILURE"). Each endpoint has one task; it owns the attempt in progress
 //! and the connections, and ends when its [`Subchannel`] handle is dropped.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::future::{pending, select_all};
 use tokio::{
@@ -58,16 +66,26 @@ pub(crate) struct Settings {
 }
 
 /// An open connection and the gate to its streams.
-#[derive(Debug)]
 pub(crate) struct Lane<C> {
     pub(crate) connection: Arc<C>,
     pub(crate) gate: Arc<Gate>,
 }
 
 /// The open connections of one endpoint, the oldest first.
-#[derive(Debug)]
 pub(crate) struct Lanes<C> {
     pub(crate) open: Vec<Lane<C>>,
+}
+
+impl<C> Clone for Lane<C> {
+    fn clone(&self) -> Self {
+        Self { connection: self.connection.clone(), gate: self.gate.clone() }
+    }
+}
+
+impl<C> Clone for Lanes<C> {
+    fn clone(&self) -> Self {
+        Self { open: self.open.clone() }
+    }
 }
 
 /// What a subchannel's owner knows of it.
@@ -98,7 +116,7 @@ pub(crate) struct Report<C> {
 
 pub(crate) enum Change<C> {
     /// Its state is now this.
-    Is(Status, Arc<Lanes<C>>),
+    Is(Status, Lanes<C>),
     /// It lost a connection; its new state, if any, follows.
     Lost { going_away: bool },
     /// It has drained and ended.
@@ -106,17 +124,36 @@ pub(crate) enum Change<C> {
 }
 
 /// What the owner wants of a subchannel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Wish {
+    #[default]
     Idle,
     Connected(Arc<Endpoint>),
     Drained,
 }
 
+/// How the owner tells the task. There may be ten thousand, so it is no channel.
+#[derive(Default)]
+struct Orders {
+    wish: Mutex<Wish>,
+    grow: AtomicBool,
+    news: Notify,
+}
+
+impl Orders {
+    fn wish(&self, wish: Wish) {
+        *self.wish.lock().unwrap_or_else(PoisonError::into_inner) = wish;
+        self.news.notify_one();
+    }
+
+    fn read(&self) -> Wish {
+        self.wish.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The handle to one endpoint's connections. Dropping it closes them at once.
 pub(crate) struct Subchannel {
-    wish: watch::Sender<Wish>,
-    grow: Arc<Notify>,
+    orders: Arc<Orders>,
     task: AbortHandle,
 }
 
@@ -131,49 +168,44 @@ impl Subchannel {
         stats: Arc<EndpointStats>,
         reports: mpsc::UnboundedSender<Report<C::Connection>>,
     ) -> Self {
-        let (wish, wishes) = watch::channel(Wish::Idle);
-        let grow = Arc::<Notify>::default();
+        let orders = Arc::<Orders>::default();
         let delays = shared.settings.backoff.delays();
-        let task = Task {
+        let mut task = Task {
             shared,
             id,
             endpoint,
             load,
             stats,
             reports,
-            wishes,
-            grow: grow.clone(),
+            orders: orders.clone(),
             delays,
             status: Status::Idle,
             open: Vec::new(),
             leaving: Vec::new(),
             next_attempt: None,
         };
-        Self { wish, grow, task: worker.spawn(task.run()).abort_handle() }
+        Self { orders, task: worker.spawn(async move { task.run().await }).abort_handle() }
     }
 
     /// Keeps a connection to the endpoint from now on; its attributes count for the next attempt.
     pub(crate) fn connect(&self, endpoint: Arc<Endpoint>) {
-        self.wish.send_replace(Wish::Connected(endpoint));
+        self.orders.wish(Wish::Connected(endpoint));
     }
 
     /// Gives up connections and attempts; streams in flight finish.
     pub(crate) fn idle(&self) {
-        self.wish.send_if_modified(|wish| {
-            let changes = !matches!(wish, Wish::Idle);
-            *wish = Wish::Idle;
-            changes
-        });
+        self.orders.wish(Wish::Idle);
     }
 
     /// Takes no new calls, lets streams in flight finish within the drain limit, then reports [`Change::Drained`].
     pub(crate) fn drain(&self) {
-        self.wish.send_replace(Wish::Drained);
+        self.orders.wish(Wish::Drained);
     }
 
     /// Opens another connection if the limit allows and none is being opened (gRFC A105).
     pub(crate) fn grow(&self) {
-        self.grow.notify_one();
+        self.orders.grow.store(true, Relaxed);
+        self.orders.news.notify_one();
     }
 }
 
@@ -208,8 +240,7 @@ struct Task<C: Connect> {
     load: Arc<Load>,
     stats: Arc<EndpointStats>,
     reports: mpsc::UnboundedSender<Report<C::Connection>>,
-    wishes: watch::Receiver<Wish>,
-    grow: Arc<Notify>,
+    orders: Arc<Orders>,
     delays: Delays,
     status: Status,
     /// Connections that take calls.
@@ -221,20 +252,18 @@ struct Task<C: Connect> {
 }
 
 impl<C: Connect> Task<C> {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let mut dialling = Dialling::No;
         let mut growing = false;
         loop {
-            let wish = self.wishes.borrow_and_update().clone();
+            let wish = self.orders.read();
             match wish {
                 Wish::Connected(endpoint) => self.endpoint = endpoint,
                 Wish::Idle => {
                     dialling = Dialling::No;
                     self.leave_all(Disconnect::Removed);
                     self.enter(Status::Idle);
-                    if self.wishes.changed().await.is_err() {
-                        return;
-                    }
+                    self.orders.news.notified().await;
                     continue;
                 }
                 Wish::Drained => {
@@ -257,10 +286,8 @@ impl<C: Connect> Task<C> {
                 && self.open.len() < self.shared.settings.max_connections
                 && self.next_attempt.is_none_or(|at| at <= Instant::now());
             tokio::select! {
-                changed = self.wishes.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
+                () = self.orders.news.notified() => {
+                    growing |= self.orders.grow.swap(false, Relaxed) && may_grow;
                 }
                 (index, state) = next_change(&mut self.open) => {
                     self.connection_changed(index, state);
@@ -279,7 +306,6 @@ impl<C: Connect> Task<C> {
                     }
                 },
                 () = until(self.next_attempt), if wants_dial && matches!(dialling, Dialling::No) => {}
-                () = self.grow.notified(), if may_grow => growing = true,
             }
         }
     }
@@ -352,7 +378,7 @@ impl<C: Connect> Task<C> {
         }
     }
 
-    async fn drained(mut self) {
+    async fn drained(&mut self) {
         self.leave_all(Disconnect::Removed);
         self.enter(Status::Idle);
         self.stats.set_state(&self.endpoint, EndpointState::Draining, None);
@@ -395,8 +421,7 @@ impl<C: Connect> Task<C> {
                 gate: watched.gate.clone(),
             })
             .collect();
-        let lanes = Lanes { open };
-        self.report(Change::Is(status, Arc::new(lanes)));
+        self.report(Change::Is(status, Lanes { open }));
     }
 
     fn report(&self, change: Change<C::Connection>) {

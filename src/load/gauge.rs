@@ -12,7 +12,10 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::Ordering::{Acquire, Relaxed, Release},
+        atomic::{
+            self,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -95,6 +98,8 @@ impl fmt::Debug for Page {
 /// The pages of one set.
 #[derive(Debug)]
 pub(super) struct Pages {
+    /// Tells sets apart.
+    id: u32,
     clock: Clock,
     seats: Mutex<Seats>,
 }
@@ -110,7 +115,8 @@ struct Seats {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { clock: Clock::start(), seats: Mutex::default() }
+        static NEXT: atomic::AtomicU32 = atomic::AtomicU32::new(0);
+        Self { id: NEXT.fetch_add(1, Relaxed), clock: Clock::start(), seats: Mutex::default() }
     }
 }
 
@@ -149,10 +155,13 @@ impl Seat {
         self.page.clock
     }
 
-    /// Numbers that follow one another are on different lines.
+    /// Where it is, to be kept beside whatever keeps the load.
+    pub(super) fn place(&self) -> Place {
+        Place { set: self.pages.id, number: self.number }
+    }
+
     fn index(&self) -> usize {
-        let number = self.number % PER_PAGE;
-        (number % LINES * PER_LINE + number / LINES) as usize
+        index_of(self.number)
     }
 }
 
@@ -162,6 +171,19 @@ impl Drop for Seat {
         let mut seats = self.pages.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.free.push(self.number);
     }
+}
+
+/// Where a gauge is: a set, and a number in its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    set: u32,
+    number: u32,
+}
+
+/// Numbers that follow one another are on different lines.
+fn index_of(number: u32) -> usize {
+    let number = number % PER_PAGE;
+    (number % LINES * PER_LINE + number / LINES) as usize
 }
 
 /// Where the gauges of some endpoints are, by their order: what a pick goes by.
@@ -175,14 +197,30 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn add(&mut self, seat: &Seat) {
-        let same = |page: &Arc<Page>| Arc::ptr_eq(page, &seat.page);
-        // Neighbours are mostly on the same page, and a set of 10 000 has 40.
-        let page = self.pages.iter().rposition(same).unwrap_or_else(|| {
-            self.pages.push(seat.page.clone());
-            self.pages.len() - 1
-        });
-        self.places.push((page as u32) << 8 | seat.index() as u32);
+    /// The places of these gauges. Their loads are not looked at, but for the first of each set: there may be ten
+    /// thousand, all over the heap.
+    pub(super) fn new<'a, S>(
+        gauges: impl IntoIterator<Item = (Place, S)>,
+        seat: impl Fn(S) -> &'a Seat,
+    ) -> Self {
+        let mut places = Self::default();
+        // Endpoints that are balanced over are of one set; tests and benches may mix.
+        let mut sets: Vec<(u32, u32)> = Vec::new();
+        for (place, of) in gauges {
+            let first = match sets.iter().rev().find(|(set, _)| *set == place.set) {
+                Some((_, first)) => *first,
+                None => {
+                    let first = places.pages.len() as u32;
+                    let pages = &seat(of).pages;
+                    let seats = pages.seats.lock().unwrap_or_else(PoisonError::into_inner);
+                    places.pages.extend(seats.pages.iter().cloned());
+                    sets.push((place.set, first));
+                    first
+                }
+            };
+            places.places.push((first + place.number / PER_PAGE) << 8 | index_of(place.number) as u32);
+        }
+        places
     }
 
     pub(super) fn gauge(&self, index: usize) -> (&Gauge, Clock) {
@@ -216,8 +254,7 @@ mod tests {
     fn places_are_unique_and_are_given_out_again_as_new() {
         let pages = Arc::new(Pages::default());
         let mut seats: Vec<_> = (0..1_000).map(|_| pages.seat()).collect();
-        let mut places = Places::default();
-        seats.iter().for_each(|seat| places.add(seat));
+        let places = Places::new(seats.iter().map(|seat| (seat.place(), seat)), |seat| seat);
         for (index, seat) in seats.iter().enumerate() {
             seat.gauge().start_call();
             assert_eq!(places.gauge(index).0.in_flight(), 1, "counted once, and where it is looked for");

@@ -41,7 +41,7 @@ mod record;
 mod set;
 mod sync;
 
-pub(crate) use self::readings::Readings;
+pub(crate) use self::{gauge::Place, readings::Readings};
 pub use self::{
     histogram::Latencies,
     in_flight::InFlight,

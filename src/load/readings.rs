@@ -2,7 +2,11 @@
 
 use tokio::time::Instant;
 
-use super::{Load, gauge::Places, record::pending};
+use super::{
+    Load,
+    gauge::{Place, Places},
+    record::pending,
+};
 
 /// Reads loads by their order, without going through each [`Load`].
 ///
@@ -24,10 +28,12 @@ impl Readings {
     }
 }
 
-impl<'a> FromIterator<&'a Load> for Readings {
-    fn from_iter<I: IntoIterator<Item = &'a Load>>(loads: I) -> Self {
-        let mut places = Places::default();
-        loads.into_iter().for_each(|load| places.add(load.seat()));
-        Self(places)
+impl Readings {
+    /// The readings of these loads, given their places, which are known without looking at the loads.
+    pub(crate) fn new<'a, L>(
+        loads: impl IntoIterator<Item = (Place, L)>,
+        load: impl Fn(L) -> &'a Load,
+    ) -> Self {
+        Self(Places::new(loads, |of| load(of).seat()))
     }
 }

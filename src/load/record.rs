@@ -15,7 +15,7 @@ use crate::{
     load::{
         SetLoad,
         clock::{Clock, whole_micros},
-        gauge::{Gauge, Seat},
+        gauge::{Gauge, Place, Seat},
         histogram::{Histogram, Latencies},
         holds::Holds,
         sync::AtomicU64,
@@ -151,6 +151,10 @@ impl Load {
 
     pub(super) fn timed(&self, took: Duration) {
         self.latencies.get_or_init(|| Box::new(Histogram::new())).record(took);
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.seat.place()
     }
 
     pub(super) fn seat(&self) -> &Seat {

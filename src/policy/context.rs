@@ -56,7 +56,7 @@ impl<'a> PickContext<'a> {
     /// Whether this endpoint must not be picked.
     #[must_use]
     pub fn excludes(&self, endpoint: &ReadyEndpoint) -> bool {
-        !self.excluded.is_empty() && self.excluded.contains(&endpoint.load().id())
+        !self.excluded.is_empty() && self.excluded.contains(&endpoint.id())
     }
 
     /// Whether there is any endpoint that must not be picked; the common case is that there is none.

@@ -1,34 +1,53 @@
 //! The endpoints that a picker chooses from.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::{
     endpoint::Endpoint,
-    load::{Load, Readings},
+    load::{Load, LoadId, Place, Readings},
 };
 
 /// An endpoint with an established connection.
 ///
-/// Cheap to clone: ten thousand are, whenever one of them changes.
-#[derive(Clone, Debug)]
+/// Cheap to clone and to look at: a ready set of ten thousand is put together whenever one of them changes, and what
+/// that needs of each is here, not all over the heap.
+#[derive(Clone)]
 pub struct ReadyEndpoint {
     of: Arc<Of>,
+    id: LoadId,
+    place: Place,
     weight: u32,
 }
 
-#[derive(Debug)]
 struct Of {
     endpoint: Arc<Endpoint>,
     load: Arc<Load>,
+    /// What the balancer needs to reach the endpoint.
+    connections: Box<dyn Any + Send + Sync>,
 }
 
 impl ReadyEndpoint {
     /// A ready endpoint with its load; its weight is the endpoint's.
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>, load: Arc<Load>) -> Self {
-        Self { weight: endpoint.weight(), of: Arc::new(Of { endpoint, load }) }
+        Self::connected(endpoint, load, ())
+    }
+
+    /// A ready endpoint that carries its connections.
+    pub(crate) fn connected(
+        endpoint: Arc<Endpoint>,
+        load: Arc<Load>,
+        connections: impl Any + Send + Sync,
+    ) -> Self {
+        let (id, place, weight) = (load.id(), load.place(), endpoint.weight());
+        Self { of: Arc::new(Of { endpoint, load, connections: Box::new(connections) }), id, place, weight }
+    }
+
+    /// The connections that it carries, if they are of this type.
+    pub(crate) fn connections<T: Any>(&self) -> Option<&T> {
+        self.of.connections.downcast_ref()
     }
 
     /// Who it is.
@@ -43,10 +62,26 @@ impl ReadyEndpoint {
         &self.of.load
     }
 
+    /// Names its load.
+    #[must_use]
+    pub fn id(&self) -> LoadId {
+        self.id
+    }
+
     /// Its share of calls, relative to the others.
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight
+    }
+}
+
+impl fmt::Debug for ReadyEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyEndpoint")
+            .field("endpoint", &self.of.endpoint)
+            .field("load", &self.of.load)
+            .field("weight", &self.weight)
+            .finish()
     }
 }
 
@@ -99,7 +134,8 @@ impl fmt::Debug for ReadySet {
 impl FromIterator<ReadyEndpoint> for ReadySet {
     fn from_iter<I: IntoIterator<Item = ReadyEndpoint>>(endpoints: I) -> Self {
         let endpoints: Box<[ReadyEndpoint]> = endpoints.into_iter().collect();
-        let readings = endpoints.iter().map(|endpoint| &**endpoint.load()).collect();
+        let places = endpoints.iter().map(|endpoint| (endpoint.place, endpoint));
+        let readings = Readings::new(places, |endpoint| &**endpoint.load());
         Self(Arc::new(Inner { endpoints, readings }))
     }
 }

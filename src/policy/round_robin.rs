@@ -129,7 +129,7 @@ impl Picker for RoundRobinPicker {
 /// A number that differs, but for a chance of one in 2^64, when the endpoints, their order or their weights do.
 fn fingerprint(ready: &ReadySet) -> u64 {
     // FNV-1a by words; nobody gains by forging a collision.
-    let words = ready.endpoints().iter().flat_map(|e| [e.load().id().get(), u64::from(e.weight())]);
+    let words = ready.endpoints().iter().flat_map(|e| [e.id().get(), u64::from(e.weight())]);
     words.fold(0xcbf2_9ce4_8422_2325, |hash, word| {
         (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
     })
