@@ -2,7 +2,6 @@
 #![cfg(feature = "dns")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[allow(dead_code, unreachable_pub, reason = "each test crate uses a part")]
 mod support;
 
 use std::{

@@ -1,6 +1,7 @@
 //! The checked-in code under `proto/` is what the generator makes of the `.proto` files.
 //!
 //! After a change to a `.proto` file: `UPDATE_GENERATED=1 cargo test --test generated`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{env, error::Error, fs, path::Path};
 

@@ -1,4 +1,5 @@
 //! Interceptors and tower layers around a channel, as a tonic application adds them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
