@@ -10,7 +10,12 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use futures_util::stream;
-use grpc_balance::{Channel, error::BoxError, policy};
+use grpc_balance::{
+    Channel,
+    connect::{Keepalive, http2::Http2Config},
+    error::BoxError,
+    policy,
+};
 use pb::echo::{self, EchoReply, EchoRequest, echo_client::EchoClient};
 use tokio::{task::JoinSet, time::Instant};
 use tonic::{Code, Request, Status, metadata::MetadataValue};
@@ -22,6 +27,9 @@ struct Args {
     /// For how long the scenarios that take their time go on.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Ping after so much silence, without the restraint that servers demand.
+    #[arg(long)]
+    ping_after_ms: Option<u64>,
     #[arg(value_enum)]
     scenario: Scenario,
 }
@@ -254,7 +262,12 @@ async fn slow_streams(client: &Client, seconds: u64) -> Outcome {
 }
 
 async fn run(args: &Args) -> Outcome {
-    let channel = Channel::builder(args.target.as_str()).policy(policy::P2c::least_pending()).build()?;
+    let mut builder = Channel::builder(args.target.as_str()).policy(policy::P2c::least_pending());
+    if let Some(silence) = args.ping_after_ms.map(Duration::from_millis) {
+        let eager = Keepalive::on_suspicion().after_silence(silence).timeout(silence).burst(u32::MAX);
+        builder = builder.http2(Http2Config::new().keepalive(eager));
+    }
+    let channel = builder.build()?;
     channel.ready(1, Duration::from_secs(5)).await?;
     let mut client = EchoClient::new(channel.clone());
     let outcome = match args.scenario {

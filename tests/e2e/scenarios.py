@@ -9,6 +9,9 @@ import time
 # Scenarios that leave the machine idle run at once; the others one by one.
 QUIET_SECONDS = 61
 
+# Why a connection that the client did not close itself ends.
+LOSSES = ("goaway", "closed", "keepalive", "reset")
+
 
 class Backend:
     def __init__(self, command, *flags):
@@ -40,7 +43,7 @@ class Suite:
         self.passed, self.failed = 0, 0
         self.lock = threading.Lock()
 
-    def check(self, name, backends, scenario, *flags, never=(), must=()):
+    def check(self, name, backends, scenario, flags=(), never=(), must=(), succeeds=True):
         """Runs a scenario; `never` and `must` are texts that its log must not and must hold."""
         target = "ipv4:" + ",".join(backend.address for backend in backends)
         start = time.monotonic()
@@ -50,7 +53,7 @@ class Suite:
                 capture_output=True, text=True, timeout=QUIET_SECONDS + 60,
             )
             output = done.stdout + done.stderr
-            problems = [f"exit status {done.returncode}"] if done.returncode else []
+            problems = [] if (done.returncode == 0) == succeeds else [f"exit status {done.returncode}"]
         except subprocess.TimeoutExpired as error:
             output = "".join((part or b"").decode() for part in (error.stdout, error.stderr))
             problems = ["timed out"]
@@ -69,15 +72,24 @@ class Suite:
 
 def quiet(suite, language, command):
     """A minute of idleness and of slow streams under the server's default keepalive enforcement."""
-    with Backend(command, "--name", "quiet") as one:
+    with Backend(command, "--name", "quiet") as one, Backend(command, "--name", "strict") as other:
         threads = [
             threading.Thread(
                 target=suite.check,
-                args=(f"{language}: {scenario}, a minute", [one], scenario, "--seconds", str(QUIET_SECONDS)),
-                kwargs={"never": ["too_many_pings"]},
+                args=(f"{language}: {scenario}, a minute", [one], scenario, ("--seconds", str(QUIET_SECONDS))),
+                kwargs={"never": ["too_many_pings", *(f'reason="{reason}"' for reason in LOSSES)]},
             )
             for scenario in ("idle", "slow-streams")
         ]
+        # The control: this server does object, and it shows.
+        threads.append(
+            threading.Thread(
+                target=suite.check,
+                args=(f"{language}: eager pings are punished", [other], "slow-streams"),
+                kwargs={"flags": ("--seconds", "20", "--ping-after-ms", "500"), "must": ["too_many_pings"],
+                        "succeeds": False},
+            )
+        )
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -90,13 +102,13 @@ def active(suite, language, command):
             suite.check(f"{language}: {scenario}", [plain], scenario)
     ageing = ("--max-connection-age-ms", "1000")
     with Backend(command, "--name", "a", *ageing) as a, Backend(command, "--name", "b", *ageing) as b:
-        suite.check(f"{language}: load, connections age 1 s", [a, b], "load", "--seconds", "8")
+        suite.check(f"{language}: load, connections age 1 s", [a, b], "load", ("--seconds", "8"))
         suite.check(f"{language}: shapes, connections age 1 s", [a, b], "shapes")
     for limit in ("1", "4"):
         limited = ("--max-concurrent-streams", limit)
         with Backend(command, "--name", "a", *limited) as a, Backend(command, "--name", "b") as b:
-            suite.check(f"{language}: share, {limit} streams at one of two", [a, b], "share", "--seconds", "3")
-            suite.check(f"{language}: load, {limit} streams", [a], "load", "--seconds", "3")
+            suite.check(f"{language}: share, {limit} streams at one of two", [a, b], "share", ("--seconds", "3"))
+            suite.check(f"{language}: load, {limit} streams", [a], "load", ("--seconds", "3"))
 
 
 def main():
