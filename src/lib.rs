@@ -1,5 +1,16 @@
 //! gRPC-aware load balancing as composable tower layers.
 
+// Nothing that comes from input or the network may panic, and a library does not print.
+#![warn(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unwrap_used
+)]
+
 pub mod backoff;
 pub mod balance;
 pub mod channel;

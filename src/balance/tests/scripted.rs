@@ -258,7 +258,10 @@ impl Connection<RequestBody> for Line {
             line.0
                 .send(Received { request, permit, answer })
                 .map_err(|gone| SendError::Unsent(lost("connection closed"), gone.0.request))?;
-            answered.await.unwrap_or_else(|_| Err(SendError::Failed(lost("broken pipe"))))
+            match answered.await {
+                Ok(answer) => answer,
+                Err(_) => Err(SendError::Failed(lost("broken pipe"))),
+            }
         })
     }
 }

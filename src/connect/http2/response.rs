@@ -30,7 +30,6 @@ use crate::{
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<B>(State<B>);
 
-#[expect(clippy::large_enum_variant, reason = "all calls but the failed ones are the large variant")]
 enum State<B> {
     Open(Open<B>),
     Failed(SendError<B>),
@@ -112,22 +111,16 @@ impl<B: RequestBody> Open<B> {
 
     fn answered(&mut self, response: Response<RecvStream>, call: Call) -> Response<Body> {
         call.link.note_progress();
-        response.map(|stream| {
-            match {
-                let upload = self.upload.take();
-                let rest = self.request.take_if(|_| upload.is_some() && !stream.is_end_stream());
-                (upload, rest)
-            } {
-                (Some(upload), Some(request)) => {
-                    let mut rest = request.into_body();
-                    rest.commit();
-                    let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
-                    Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
-                }
-                // A complete answer ends an upload that nobody waits for any more, and with it the stream.
-                (Some(_), None) => Body::ended(),
-                (None, _) => Body::new(stream, call),
+        let Some(upload) = self.upload.take() else { return response.map(|stream| Body::new(stream, call)) };
+        response.map(|stream| match self.request.take_if(|_| !stream.is_end_stream()) {
+            Some(request) => {
+                let mut rest = request.into_body();
+                rest.commit();
+                let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
+                Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
             }
+            // A complete answer ends an upload that nobody waits for any more, and with it the stream.
+            None => Body::ended(),
         })
     }
 
