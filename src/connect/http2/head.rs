@@ -34,6 +34,11 @@ fn absolute(uri: &Uri, scheme: &Scheme, authority: &Authority) -> Uri {
 
 /// RFC 9113, 8.2.2: connection-specific fields make a message malformed; of `te` only `trailers` may stay.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Almost no call has any, and looking for each by name would cost each call a hash for every one of them.
+    let harmless = |name: &HeaderName, value: &HeaderValue| name == TE && value == "trailers";
+    if !headers.iter().any(|(name, value)| is_hop_by_hop(name) && !harmless(name, value)) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -62,6 +67,19 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.len() {
+        2 => name == "te",
+        7 => name == "upgrade",
+        10 => name == "connection" || name == "keep-alive",
+        14 => name == "http2-settings",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        _ => false,
     }
 }
 

@@ -37,12 +37,13 @@ enum State<B> {
     Done,
 }
 
+/// Its parts are taken out one by one where they are: together they are half a kilobyte, which every call would move.
 // In this order: the stream must be gone before its permit.
 struct Open<B> {
     response: h2::client::ResponseFuture,
     upload: Option<Upload>,
-    call: Call,
-    request: Request<Replay<B>>,
+    call: Option<Call>,
+    request: Option<Request<Replay<B>>>,
 }
 
 /// How the wait for headers ended.
@@ -59,7 +60,7 @@ impl<B> ResponseFuture<B> {
         call: Call,
         request: Request<Replay<B>>,
     ) -> Self {
-        Self(State::Open(Open { response, upload, call, request }))
+        Self(State::Open(Open { response, upload, call: Some(call), request: Some(request) }))
     }
 
     pub(super) fn failed(error: SendError<B>) -> Self {
@@ -72,27 +73,31 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let state = &mut self.get_mut().0;
-        let ended = match state {
-            State::Open(open) => Some(ready!(open.poll(cx))),
-            State::Failed(_) | State::Done => None,
-        };
-        Poll::Ready(match (mem::replace(state, State::Done), ended) {
-            (State::Open(open), Some(Ended::Headers(response))) => Ok(open.answered(response)),
-            (State::Open(open), Some(Ended::Stream(error))) => Err(open.failed(error)),
-            (State::Open(open), Some(Ended::RequestBody(error))) => {
-                Err(SendError::Failed(open.call.link.body_error(error)))
+        let open = match state {
+            State::Open(open) => open,
+            State::Failed(_) => {
+                let State::Failed(error) = mem::replace(state, State::Done) else { return Poll::Pending };
+                return Poll::Ready(Err(error));
             }
-            (State::Failed(error), _) => Err(error),
             // Polled after it was ready.
-            (State::Open(_) | State::Done, _) => return Poll::Pending,
-        })
+            State::Done => return Poll::Pending,
+        };
+        let ended = ready!(open.poll(cx));
+        let Some(call) = open.call.take() else { return Poll::Pending };
+        let result = match ended {
+            Ended::Headers(response) => Ok(open.answered(response, call)),
+            Ended::Stream(error) => Err(open.failed(error, call)),
+            Ended::RequestBody(error) => Err(SendError::Failed(call.link.body_error(error))),
+        };
+        *state = State::Done;
+        Poll::Ready(result)
     }
 }
 
 impl<B: RequestBody> Open<B> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        if let Some(upload) = &mut self.upload {
-            match upload.poll(cx, self.request.body_mut()) {
+        if let (Some(upload), Some(request)) = (&mut self.upload, &mut self.request) {
+            match upload.poll(cx, request.body_mut()) {
                 Poll::Ready(Err(Stopped::Body(error))) => return Poll::Ready(Ended::RequestBody(error)),
                 // Why the stream stopped is what the response has to tell.
                 Poll::Ready(Ok(()) | Err(Stopped::Stream)) => self.upload = None,
@@ -105,33 +110,36 @@ impl<B: RequestBody> Open<B> {
         }
     }
 
-    fn answered(self, response: Response<RecvStream>) -> Response<Body> {
-        let Self { upload, call, request, response: _ } = self;
+    fn answered(&mut self, response: Response<RecvStream>, call: Call) -> Response<Body> {
         call.link.note_progress();
-        let (head, stream) = response.into_parts();
-        let body = match upload {
-            None => Body::new(stream, call),
-            // A complete answer ends an upload that nobody waits for any more, and with it the stream.
-            Some(_) if stream.is_end_stream() => Body::ended(),
-            Some(upload) => {
-                let mut rest = request.into_body();
-                rest.commit();
-                let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
-                Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
+        response.map(|stream| {
+            match {
+                let upload = self.upload.take();
+                let rest = self.request.take_if(|_| upload.is_some() && !stream.is_end_stream());
+                (upload, rest)
+            } {
+                (Some(upload), Some(request)) => {
+                    let mut rest = request.into_body();
+                    rest.commit();
+                    let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
+                    Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
+                }
+                // A complete answer ends an upload that nobody waits for any more, and with it the stream.
+                (Some(_), None) => Body::ended(),
+                (None, _) => Body::new(stream, call),
             }
-        };
-        Response::from_parts(head, body)
+        })
     }
 
-    fn failed(self, error: h2::Error) -> SendError<B> {
+    fn failed(&mut self, error: h2::Error, call: Call) -> SendError<B> {
         let unprocessed = is_unprocessed(&error);
         let going_away = error.is_go_away();
-        let error = self.call.link.stream_error(error);
+        let error = call.link.stream_error(error);
         if !unprocessed {
             return SendError::Failed(error);
         }
-        let mut request = self.request;
-        let request = request.body_mut().rewind().then_some(request);
+        let request =
+            self.request.take().and_then(|mut request| request.body_mut().rewind().then_some(request));
         SendError::Refused { error, request, going_away }
     }
 }
