@@ -10,11 +10,13 @@
 //! ready.
 //!
 //! ```
-//! use grpc_balance::{Balance, connect::Connector, discover::Fixed, policy::RoundRobin};
+//! use grpc_balance::{Balance, connect::Connector, discover::Fixed, endpoint::Endpoint, policy::RoundRobin};
+//! use http::uri::Authority;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoints = Fixed::new(["127.0.0.1:50051".parse()?, "127.0.0.2:50051".parse()?]);
-//! let balance = Balance::builder(endpoints, Connector::default()).policy(RoundRobin::new()).build()?;
+//! let endpoints: [Endpoint; 2] = ["127.0.0.1:50051".parse()?, "127.0.0.2:50051".parse()?];
+//! let connector = Connector::builder(Authority::from_static("greeter:50051")).build()?;
+//! let balance = Balance::builder(Fixed::new(endpoints), connector).policy(RoundRobin::new()).build()?;
 //! # drop(balance); Ok(()) }
 //! ```
 //!

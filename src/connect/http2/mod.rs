@@ -14,7 +14,7 @@
 //!
 //! use bytes::Bytes;
 //! use grpc_balance::{
-//!     connect::{Connection, Established, Gate, Replay, http2::{self, Http2Config}},
+//!     connect::{Connection, Gate, Replay, http2::{self, Http2Config}},
 //!     endpoint::Endpoint,
 //! };
 //! use http::{Request, Response, uri::{Authority, Scheme}};
@@ -31,7 +31,7 @@
 //! #     }
 //! # });
 //! let endpoint: Endpoint = "10.0.0.1:50051".parse()?;
-//! let Established { connection, .. } = http2::handshake(
+//! let established = http2::handshake(
 //!     io, // a TCP stream, TLS over one, anything
 //!     Arc::new(endpoint),
 //!     Scheme::HTTP,
@@ -44,7 +44,7 @@
 //! let gate = Arc::new(Gate::unlimited());
 //! let permit = gate.try_acquire().ok_or("the connection is full")?;
 //! let request = Request::post("/helloworld.Greeter/SayHello").body(Replay::new(Empty::<Bytes>::new()))?;
-//! let response = connection.send(request, permit).await.map_err(|_| "no response")?;
+//! let response = established.connection().send(request, permit).await.map_err(|_| "no response")?;
 //! assert_eq!(response.into_body().collect().await?.to_bytes(), "hello");
 //! assert_eq!(gate.live(), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
