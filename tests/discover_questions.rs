@@ -136,9 +136,10 @@ async fn srv_records_give_port_weight_and_host_name() {
     server.set("one.test", 30, ips(&["10.0.0.1"]));
     server.set("two.test", 30, ips(&["10.0.0.2"]));
     server.set("backup.test", 30, ips(&["10.0.0.3"]));
-    let config = quick(&server).srv(true);
-    let mut resolver = Dns::with_config("_grpc._tcp.greeter.test", 50051, config).unwrap();
-    let set = next_set(&mut resolver).await;
+    let resolver = |config| Dns::with_config("_grpc._tcp.greeter.test", 50051, config).unwrap();
+    let plain = next_set(&mut resolver(quick(&server).srv(true))).await;
+    assert!(plain.endpoints().iter().all(|e| e.host_name().is_none()), "DNS does not decide who is trusted");
+    let set = next_set(&mut resolver(quick(&server).srv(true).srv_host_names(true))).await;
     let found: Vec<_> = set
         .endpoints()
         .iter()

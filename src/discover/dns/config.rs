@@ -15,6 +15,7 @@ pub struct DnsConfig {
     pub(super) search: Option<Vec<String>>,
     pub(super) ndots: Option<usize>,
     pub(super) srv: bool,
+    pub(super) srv_host_names: bool,
     pub(super) deadline: Duration,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) attempts: Option<usize>,
@@ -57,6 +58,7 @@ impl DnsConfig {
             search: None,
             ndots: None,
             srv: false,
+            srv_host_names: false,
             deadline: Duration::from_secs(10),
             attempt_timeout: None,
             attempts: None,
@@ -136,12 +138,21 @@ impl DnsConfig {
     /// Sets whether the name is that of SRV records, such as `_grpc._tcp.greeter.default.svc.cluster.local`.
     /// Default: no.
     ///
-    /// Port, weight and host name of each endpoint are then those of its record (RFC 2782), and the port of the
-    /// target means nothing. Only the records of the lowest priority number are used. A record of weight 0 counts as
+    /// Port and weight of each endpoint are then those of its record (RFC 2782), and the port of the target means
+    /// nothing. Only the records of the lowest priority number are used. A record of weight 0 counts as
     /// 1, since it should get a few calls rather than none. Every address of a record's host is an endpoint.
     #[must_use]
     pub fn srv(mut self, srv: bool) -> Self {
         self.srv = srv;
+        self
+    }
+
+    /// Sets whether the host that an SRV record names becomes its endpoint's
+    /// [host name](crate::endpoint::Endpoint::host_name), and thereby the `:authority` and the name that TLS verifies.
+    /// Default: no, because plain DNS would then decide whose certificate is good enough (RFC 6125, section 5.1).
+    #[must_use]
+    pub fn srv_host_names(mut self, use_them: bool) -> Self {
+        self.srv_host_names = use_them;
         self
     }
 

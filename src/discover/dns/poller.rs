@@ -115,6 +115,7 @@ impl<L: Lookup> Poller<L> {
             found: self.found.clone(),
             port: self.port,
             srv: self.config.srv,
+            srv_host_names: self.config.srv_host_names,
             deadline: later(now, self.config.deadline),
             family_delay: self.config.family_delay,
             early,

@@ -55,6 +55,7 @@ pub(super) struct Round<L> {
     pub(super) found: Option<Found>,
     pub(super) port: u16,
     pub(super) srv: bool,
+    pub(super) srv_host_names: bool,
     pub(super) deadline: Instant,
     pub(super) family_delay: Duration,
     /// Where a first part of the answer goes if the rest takes its time.
@@ -117,7 +118,7 @@ impl<L: Lookup> Round<L> {
             return self.hosts(here, &[host], Duration::MAX).await;
         }
         match self.lookup.services(&here.name, self.deadline).await {
-            Ok(answer) => match hosts_of(answer.records) {
+            Ok(answer) => match hosts_of(answer.records, self.srv_host_names) {
                 Some(hosts) => self.hosts(here, &hosts, answer.ttl).await,
                 None => Report::Empty { error: not_there(&here.name), ttl: Some(answer.ttl) },
             },
@@ -256,14 +257,14 @@ fn report(here: &Found, hosts: &[Host], names: &[&Arc<str>], asked: &[Asked], tt
 }
 
 /// The hosts of the lowest priority number. `None` if the service is decidedly not there.
-fn hosts_of(mut services: Vec<Service>) -> Option<Vec<Host>> {
+fn hosts_of(mut services: Vec<Service>, host_names: bool) -> Option<Vec<Host>> {
     services.retain(|service| &*service.target != ".");
     let priority = services.iter().map(|service| service.priority).min()?;
     services.retain(|service| service.priority == priority);
     // Servers shuffle; who sorts gets the same endpoints for the same records.
     services.sort_by(|a, b| (&a.target, a.port).cmp(&(&b.target, b.port)));
     let host = |service: Service| Host {
-        host_name: Some(service.target.trim_end_matches('.').into()),
+        host_name: host_names.then(|| service.target.trim_end_matches('.').into()),
         name: service.target,
         port: service.port,
         weight: u32::from(service.weight).max(1),
