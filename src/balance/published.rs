@@ -110,6 +110,8 @@ mod model {
                 let published = published.clone();
                 loom::thread::spawn(move || drop(published.publish(Arc::new(2))))
             };
+            // The checker switches threads where a cell is used, and must be able to before the subscription.
+            drop(published.load());
             let news = published.generation.subscribe();
             let seen = *published.load();
             publisher.join().expect("no panic");
