@@ -38,20 +38,22 @@ impl Record {
     /// The peer refused the attempt, unprocessed.
     pub(crate) fn refused(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
         observer.stats.retried();
-        self.meter.attempt_ended(code, now.saturating_duration_since(in_flight.picked_at()));
+        let picked_at = in_flight.picked_at();
+        self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
         in_flight.refuse(observer.classify.outcome(code), now);
     }
 
     /// The attempt ended with this status.
     pub(crate) fn attempt_ended(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
-        self.meter.attempt_ended(code, now.saturating_duration_since(in_flight.picked_at()));
+        let picked_at = in_flight.picked_at();
+        self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
         in_flight.finish(observer.classify.outcome(code), now);
     }
 
     /// The call ended with this status.
     pub(crate) fn ended(self, observer: &Observer, code: Code, now: Instant) {
         observer.stats.ended(code);
-        let took = now.saturating_duration_since(self.started);
+        let took = || now.saturating_duration_since(self.started);
         self.meter.ended(code, took, self.attempts.saturating_sub(1));
     }
 }

@@ -1,6 +1,6 @@
 //! One call, counted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -47,8 +47,8 @@ impl InFlight {
 
     /// Ends the call with an outcome, and times it. Dropping it instead means that the caller gave up.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
-        self.load.timed(now.saturating_duration_since(self.picked_at));
-        self.end(outcome, now);
+        let took = self.end(outcome, now);
+        self.load.timed(took);
     }
 
     /// Ends a call that the endpoint refused without having processed it.
@@ -57,9 +57,11 @@ impl InFlight {
         self.end(outcome, now);
     }
 
-    fn end(&mut self, outcome: Outcome, now: Instant) {
+    fn end(&mut self, outcome: Outcome, now: Instant) -> Duration {
         self.ended = true;
-        self.load.end_call(outcome, self.picked_at, self.headers, now);
+        let took = now.saturating_duration_since(self.picked_at);
+        self.load.end_call(outcome, took, self.headers, now);
+        took
     }
 }
 

@@ -171,8 +171,7 @@ impl Load {
     }
 
     /// Ends a call. `headers` says whether [`headers_arrived`](Self::headers_arrived) was told of it.
-    pub(super) fn end_call(&self, outcome: Outcome, picked_at: Instant, headers: bool, now: Instant) {
-        let took = now.saturating_duration_since(picked_at);
+    pub(super) fn end_call(&self, outcome: Outcome, took: Duration, headers: bool, now: Instant) {
         let (gauge, clock) = (self.seat.gauge(), self.seat.clock());
         let micros = clock.micros(now);
         // Before the first success nobody knows what fast is.
@@ -192,7 +191,9 @@ impl Load {
                     let unanswered = if headers { Duration::ZERO } else { took };
                     gauge.latency.observe_at_least(unanswered.max(hold), micros);
                 }
-                if let Some(expiry) = self.holds.add(micros, clock.micros(picked_at), whole_micros(hold)) {
+                if let Some(expiry) =
+                    self.holds.add(micros, micros.saturating_sub(whole_micros(took)), whole_micros(hold))
+                {
                     gauge.hold_until(expiry);
                 }
                 self.failed.fetch_add(1, Relaxed);

@@ -93,13 +93,13 @@ impl CallMeter {
     }
 
     /// The endpoint's attempt ended after this time.
-    pub(crate) fn attempt_ended(&self, code: Code, took: Duration) {
-        self.0.timed(&self.0.attempts, ATTEMPT_DURATION, code, took);
+    pub(crate) fn attempt_ended(&self, code: Code, took: impl FnOnce() -> Duration) {
+        self.0.timed(&self.0.attempts, ATTEMPT_DURATION, code, took());
     }
 
     /// The call ended after this time, with this many attempts beyond the first.
-    pub(crate) fn ended(&self, code: Code, took: Duration, retries: u32) {
-        self.0.timed(&self.0.calls, CALL_DURATION, code, took);
+    pub(crate) fn ended(&self, code: Code, took: impl FnOnce() -> Duration, retries: u32) {
+        self.0.timed(&self.0.calls, CALL_DURATION, code, took());
         // "Calls without any are not recorded" (A96): they would drown the others.
         if retries > 0 {
             let histogram = self.0.retries.get_or_init(|| {

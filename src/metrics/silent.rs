@@ -33,7 +33,7 @@ pub(crate) struct CallMeter;
 impl CallMeter {
     pub(crate) fn attempt_started(&self) {}
 
-    pub(crate) fn attempt_ended(&self, _code: Code, _took: Duration) {}
+    pub(crate) fn attempt_ended(&self, _code: Code, _took: impl FnOnce() -> Duration) {}
 
-    pub(crate) fn ended(&self, _code: Code, _took: Duration, _retries: u32) {}
+    pub(crate) fn ended(&self, _code: Code, _took: impl FnOnce() -> Duration, _retries: u32) {}
 }

@@ -44,10 +44,10 @@ fn a_call_is_told_under_a66_names() {
     let seen = seen(|mirror| {
         let call = mirror.call("/helloworld.Greeter/SayHello");
         call.attempt_started();
-        call.attempt_ended(Code::Unavailable, Duration::from_millis(250));
+        call.attempt_ended(Code::Unavailable, || Duration::from_millis(250));
         call.attempt_started();
-        call.attempt_ended(Code::Ok, Duration::from_millis(500));
-        call.ended(Code::Ok, Duration::from_secs(1), 1);
+        call.attempt_ended(Code::Ok, || Duration::from_millis(500));
+        call.ended(Code::Ok, || Duration::from_secs(1), 1);
     });
     let labels = "grpc.method=helloworld.Greeter/SayHello";
     let target = "grpc.target=dns:///greeter:50051";
@@ -65,7 +65,7 @@ fn a_call_is_told_under_a66_names() {
 
 #[test]
 fn calls_without_retries_do_not_count_as_zero() {
-    let seen = seen(|mirror| mirror.call(METHOD).ended(Code::Ok, Duration::ZERO, 0));
+    let seen = seen(|mirror| mirror.call(METHOD).ended(Code::Ok, || Duration::ZERO, 0));
     assert!(!seen.iter().any(|line| line.contains("retries")), "{seen:?}");
 }
 
@@ -126,5 +126,5 @@ fn discovery_is_told_by_result() {
 fn nothing_happens_without_a_recorder() {
     let mirror = Mirror::new("x", [METHOD]);
     mirror.connected();
-    mirror.call(METHOD).ended(Code::Ok, Duration::ZERO, 3);
+    mirror.call(METHOD).ended(Code::Ok, || Duration::ZERO, 3);
 }
