@@ -110,9 +110,7 @@ where
                 },
                 StateProjection::Wait(news) => match news.as_mut().poll(cx) {
                     Poll::Ready(permit) => {
-                        if permit.is_some() {
-                            call.detour().permit = permit;
-                        }
+                        call.detour().news_came(permit);
                         this.state.set(State::Pick);
                         continue;
                     }
@@ -186,9 +184,9 @@ where
                 None => choose(shared, &snapshot, request, &mut Default::default(), wait_for_ready, now),
                 Some(detour) => {
                     let permit = detour.permit.take();
-                    let first_look = detour.news.is_none();
+                    let may_wait = !detour.waited_for_connection;
                     permit
-                        .and_then(|permit| redeem(&snapshot, permit, &mut detour.excluded, first_look))
+                        .and_then(|permit| redeem(&snapshot, permit, &mut detour.excluded, may_wait))
                         .unwrap_or_else(|| {
                             choose(shared, &snapshot, request, &mut detour.excluded, wait_for_ready, now)
                         })

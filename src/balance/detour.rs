@@ -32,8 +32,12 @@ pub(crate) type News = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
 pub(crate) struct Detour {
     /// Subscribed to before the last look at the endpoints.
     pub(crate) news: Option<News>,
+    /// Whether the news tell of streams that come free, too.
+    news_of_room: bool,
     /// A stream that came free while the call waited for one.
     pub(crate) permit: Option<Permit>,
+    /// The call has waited for a snapshot that shows the permit's connection.
+    pub(crate) waited_for_connection: bool,
     pub(crate) excluded: Exclusions,
     refusals: u32,
     /// What comes before the next look, after every endpoint refused the call.
@@ -55,18 +59,20 @@ impl Detour {
         if self.waiting.is_none() {
             self.waiting = Some(observer.stats.wait());
         }
-        let subscribed = self.news.take();
-        let room = matches!(wait, Wait::Room) && subscribed.is_none();
+        let wants_room = matches!(wait, Wait::Room);
         match wait {
             Wait::Change(Some(obstacle)) => self.obstacle = Some(obstacle),
             Wait::Connection(permit) => self.permit = Some(permit),
             Wait::Change(None) | Wait::Room => {}
         }
-        if subscribed.is_some() {
-            return subscribed;
+        // News of changes alone do not tell of streams that come free: the endpoints may have come between the first
+        // look and the subscription, and be full by the second.
+        match self.news.take() {
+            Some(news) if self.news_of_room || !wants_room => return Some(news),
+            _ => self.news_of_room = wants_room,
         }
         let changed = shared.published.changed();
-        let room = room.then(|| shared.room.wait());
+        let room = wants_room.then(|| shared.room.wait());
         self.news = Some(Box::pin(async move {
             match room {
                 Some(room) => tokio::select! {
@@ -80,6 +86,12 @@ impl Detour {
             }
         }));
         None
+    }
+
+    /// What the call waited for has come, with a permit if a stream came free.
+    pub(crate) fn news_came(&mut self, permit: Option<Permit>) {
+        self.waited_for_connection = permit.is_none();
+        self.permit = permit.or(self.permit.take());
     }
 
     /// The call is on its way again.
