@@ -82,6 +82,32 @@ impl<R: Resolve + Unpin, C: Connect + Clone> Connected<R, C> {
     }
 }
 
+/// The connected form of any resolver.
+///
+/// ```
+/// use grpc_balance::{balance::Connectable, connect::Connector, discover::Fixed, endpoint::Endpoint};
+/// use http::uri::Authority;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoints: [Endpoint; 2] = ["127.0.0.1:50051".parse()?, "127.0.0.2:50051".parse()?];
+/// let connector = Connector::builder(Authority::from_static("greeter:50051")).build()?;
+/// let connected = Fixed::new(endpoints).connected(connector)?;
+/// let balance = tower::balance::p2c::Balance::<_, http::Request<tonic::body::Body>>::new(connected);
+/// # drop(balance); Ok(()) }
+/// ```
+pub trait Connectable: Resolve + Unpin + Sized {
+    /// Connects to whatever this finds: the same as [`Connected::new`].
+    ///
+    /// # Errors
+    ///
+    /// FAILED_PRECONDITION outside a tokio runtime.
+    fn connected<C: Connect + Clone>(self, connector: C) -> Result<Connected<Self, C>, Error> {
+        Connected::new(self, connector)
+    }
+}
+
+impl<R: Resolve + Unpin> Connectable for R {}
+
 impl<R: Resolve + Unpin, C: Connect + Clone + Unpin> Stream for Connected<R, C> {
     type Item = Result<Change<EndpointKey, ConnectedEndpoint<C>>, Infallible>;
 

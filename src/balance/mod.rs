@@ -67,7 +67,7 @@ pub use self::{
     body::Body,
     builder::Builder,
     call::ResponseFuture,
-    connected::{Connected, ConnectedEndpoint},
+    connected::{Connectable, Connected, ConnectedEndpoint},
     state::Connectivity,
 };
 use crate::{
