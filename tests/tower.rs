@@ -274,7 +274,11 @@ where
         call(service.clone()).await.expect("the last set stays");
     }
     changes.send(Ok(Change::Remove("pod-0"))).expect("it is discovered");
-    let closed = async { while servers[0].open_connections() > 0 { yield_now().await } };
+    let closed = async {
+        while servers[0].open_connections() > 0 {
+            yield_now().await
+        }
+    };
     timeout(PATIENCE, closed).await.expect("the socket of a removed endpoint stays open");
     for _ in 0..20 {
         assert_eq!(call(service.clone()).await.expect("one is up").0, "1");
@@ -288,7 +292,11 @@ async fn our_balancer_follows_somebody_elses_discovery() {
     let (changes, resolver) = somebody_elses(&servers);
     let balance = Balance::builder(resolver, connector()).build().expect("there is a runtime");
     let stats = balance.clone();
-    let heard = async || while stats.stats().failed_resolutions == 0 { yield_now().await };
+    let heard = async || {
+        while stats.stats().failed_resolutions == 0 {
+            yield_now().await
+        }
+    };
     follows(balance, changes, servers, heard).await;
 }
 
@@ -298,6 +306,10 @@ async fn a_channel_follows_somebody_elses_discovery() {
     let (changes, resolver) = somebody_elses(&servers);
     let channel = Channel::builder("pods").resolver(resolver).build().expect("a valid channel");
     let stats = channel.clone();
-    let heard = async || while stats.stats().failed_resolutions == 0 { yield_now().await };
+    let heard = async || {
+        while stats.stats().failed_resolutions == 0 {
+            yield_now().await
+        }
+    };
     follows(channel, changes, servers, heard).await;
 }

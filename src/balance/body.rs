@@ -48,6 +48,15 @@ impl Unfinished {
         }
     }
 
+    /// The stream broke.
+    fn broke(mut self, error: &Error) {
+        if let Some((record, in_flight)) = self.parts.take() {
+            let now = Instant::now();
+            record.attempt_broken(in_flight, error, now);
+            record.ended(&self.observer, error.code(), now);
+        }
+    }
+
     fn expire(mut self) {
         if let Some((record, in_flight)) = self.parts.take() {
             drop(in_flight);
@@ -110,19 +119,22 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let polled = inner.poll_frame(cx);
-        // The status that the call ends with, if this frame is its last.
-        let status = match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                frame.trailers_ref().map(|trailers| status_of(*this.http, trailers))
-            }
-            Poll::Ready(Some(Err(error))) => Some(Some(error.code())),
-            Poll::Ready(None) => Some(status_of(*this.http, &HeaderMap::new())),
-            Poll::Pending => None,
+        let mut inner = inner;
+        let polled = inner.as_mut().poll_frame(cx);
+        let ends = match &polled {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => inner.is_end_stream(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
         };
-        if let Some(status) = status {
+        if ends {
             if let Some(call) = this.call.take() {
-                call.end(status);
+                match &polled {
+                    Poll::Ready(Some(Err(error))) => call.broke(error),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        call.end(frame.trailers_ref().and_then(|trailers| status_of(*this.http, trailers)));
+                    }
+                    _ => call.end(status_of(*this.http, &HeaderMap::new())),
+                }
             }
             return polled;
         }

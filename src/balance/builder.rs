@@ -215,6 +215,8 @@ impl<C> Builder<C> {
             connectivity: watch::Sender::new(Connectivity::new(ChannelState::Idle, 0, 0, None)),
             deadline: self.deadline,
             wait_for_ready: self.wait_for_ready,
+            may_grow: self.settings.max_connections > 1,
+            runtime: worker.runtime().clone(),
         });
         let connections = subchannel::Shared {
             connector: self.connector,

@@ -26,7 +26,7 @@ use crate::{
     balance::{
         Peer, WaitForReady,
         body::Body,
-        choose::{Next, Reserved, choose, redeem},
+        choose::{Next, Reserved, Wait, choose, redeem},
         deadline::Deadline,
         detour::{Detour, News},
         record::Record,
@@ -109,8 +109,8 @@ where
                     Err(error) => error,
                 },
                 StateProjection::Wait(news) => match news.as_mut().poll(cx) {
-                    Poll::Ready(permit) => {
-                        call.detour().news_came(permit);
+                    Poll::Ready(came) => {
+                        call.detour().news_came(came);
                         this.state.set(State::Pick);
                         continue;
                     }
@@ -132,14 +132,11 @@ where
                     Poll::Ready(Err(failed)) => match call.failed(failed, in_flight.take()) {
                         Some(error) => error,
                         None => {
-                            this.state.set(call.detour().respite().map_or(State::Pick, State::Wait));
+                            this.state.set(State::Pick);
                             continue;
                         }
                     },
-                    Poll::Pending if call.is_late(cx) => {
-                        Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time")
-                            .at(endpoint.clone())
-                    }
+                    Poll::Pending if call.is_late(cx) => no_response_in_time(Some(endpoint)),
                     Poll::Pending => return Poll::Pending,
                 },
             };
@@ -169,7 +166,7 @@ where
                 none => {
                     // The call's time runs from its first poll.
                     let record = none.insert(Record::new(observer, request.uri().path(), now));
-                    self.deadline = Deadline::of(request.headers(), shared.deadline, now)?;
+                    self.deadline = Deadline::of(request.headers(), shared.deadline, now, &shared.runtime)?;
                     record
                 }
             };
@@ -185,11 +182,9 @@ where
                 Some(detour) => {
                     let permit = detour.permit.take();
                     let may_wait = !detour.waited_for_connection;
-                    permit
-                        .and_then(|permit| redeem(&snapshot, permit, &mut detour.excluded, may_wait))
-                        .unwrap_or_else(|| {
-                            choose(shared, &snapshot, request, &mut detour.excluded, wait_for_ready, now)
-                        })
+                    permit.and_then(|permit| redeem(&snapshot, permit, may_wait)).unwrap_or_else(|| {
+                        choose(shared, &snapshot, request, &mut detour.excluded, wait_for_ready, now)
+                    })
                 }
             };
             match next {
@@ -206,6 +201,11 @@ where
                     let endpoint = ready.endpoint().clone();
                     let response = lane.connection.send(request, permit);
                     state.set(State::Send { response, in_flight, endpoint });
+                    return Ok(());
+                }
+                Next::Wait(Wait::Respite) => {
+                    let respite = self.detour.get_or_insert_default().respite(&shared.runtime);
+                    state.set(State::Wait(respite));
                     return Ok(());
                 }
                 Next::Wait(wait) => {
@@ -236,14 +236,22 @@ where
             }
             SendError::Refused { error, request, going_away } => {
                 record.refused(observer, in_flight, error.code(), now);
-                let snapshot = self.core.shared.published.load();
-                let another = detour.was_refused(&snapshot, id, going_away, error.clone());
+                let another = detour.was_refused(id, going_away, error.clone());
                 self.request = request.filter(|_| another);
-                self.request.is_none().then_some(error)
+                if self.request.is_none() {
+                    return Some(error);
+                }
+                observer.stats.retried();
+                None
             }
             SendError::Failed(error) => {
-                record.attempt_ended(observer, in_flight, error.code(), now);
-                Some(error)
+                record.attempt_broken(in_flight, &error, now);
+                // A server that cancels what ran out of time says the same as the deadline.
+                let late = self.deadline.as_ref().is_some_and(|deadline| deadline.has_passed(now));
+                Some(match error.code() {
+                    Code::Cancelled if late => no_response_in_time(error.endpoint()).because(error),
+                    _ => error,
+                })
             }
         }
     }
@@ -260,6 +268,8 @@ impl<C: Connect, B> Call<C, B> {
     }
 
     fn ended(&mut self, code: Code) {
+        // A stream that it was given goes to the next.
+        self.detour = None;
         if let Some(record) = self.record.take() {
             let observer = &self.core.observer;
             if code == Code::DeadlineExceeded {
@@ -267,6 +277,14 @@ impl<C: Connect, B> Call<C, B> {
             }
             record.ended(observer, code, Instant::now());
         }
+    }
+}
+
+fn no_response_in_time(endpoint: Option<&Arc<Endpoint>>) -> Error {
+    let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time");
+    match endpoint {
+        Some(endpoint) => error.at(endpoint.clone()),
+        None => error,
     }
 }
 

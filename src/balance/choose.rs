@@ -33,6 +33,8 @@ pub(crate) enum Wait {
     Room,
     /// The snapshot that shows the connection of this permit.
     Connection(Permit),
+    /// Some time: only endpoints are left that have refused the call.
+    Respite,
 }
 
 /// A stream to an endpoint, ready to be used.
@@ -78,13 +80,21 @@ pub(crate) fn choose<'a, C: Connect, B>(
             let message = format!("the policy picked number {index} of {}", endpoints.len());
             return Next::Fail(Error::new(Code::Internal, Phase::Pick, message));
         };
+        // A policy that ignores exclusions must not lead the call round in a circle.
+        if excluded.as_slice().contains(&ready.id()) {
+            break;
+        }
         if let Some(reserved) = reserve(snapshot, index) {
             return Next::Send(reserved);
         }
-        if !excluded.full(ready.id()) || excluded.full_count() == MAX_FULL {
+        excluded.full(ready.id());
+        if excluded.full_count() == MAX_FULL {
+            // Weight 0 gets calls only while all have it, here as under the policy.
+            let weighted = endpoints.iter().any(|ready| ready.weight() > 0);
             let start = shared.random.below(endpoints.len());
             let found = (start..endpoints.len())
                 .chain(0..start)
+                .filter(|&i| endpoints[i].weight() > 0 || !weighted)
                 .filter(|&i| !excluded.as_slice().contains(&endpoints[i].id()))
                 .find_map(|i| reserve(snapshot, i));
             match found {
@@ -94,9 +104,11 @@ pub(crate) fn choose<'a, C: Connect, B>(
         }
     }
     if excluded.full_count() == 0 {
-        return Next::Wait(Wait::Change(None));
+        return Next::Wait(if excluded.only_refused() { Wait::Respite } else { Wait::Change(None) });
     }
-    shared.demand.notify_one();
+    if shared.may_grow {
+        shared.demand.notify_one();
+    }
     Next::Wait(Wait::Room)
 }
 
@@ -111,19 +123,17 @@ fn reserve<C: Send + Sync + 'static>(snapshot: &Snapshot<C>, index: usize) -> Op
 
 /// Uses a stream that came free while the call waited for one, or drops it.
 ///
-/// Its connection may be so new that no snapshot shows it yet, or gone, or to an endpoint that the call must not go
-/// to. `wait`: whether it is worth waiting for the next snapshot.
-pub(crate) fn redeem<'a, C: Send + Sync + 'static>(
-    snapshot: &'a Snapshot<C>,
+/// Its connection may be so new that no snapshot shows it yet, or gone. `wait`: whether it is worth waiting for the
+/// next snapshot. An endpoint that refused the call before is welcome here: all others are full, and were it not, two
+/// calls that it refused would pass its stream to each other for ever.
+pub(crate) fn redeem<C: Send + Sync + 'static>(
+    snapshot: &Snapshot<C>,
     permit: Permit,
-    excluded: &mut Exclusions,
     wait: bool,
-) -> Option<Next<'a, C>> {
-    excluded.begin(snapshot.generation);
+) -> Option<Next<'_, C>> {
     for ready in snapshot.ready.endpoints() {
         if let Some(lane) = snapshot.lanes(ready).iter().find(|lane| permit.is_of(&lane.gate)) {
-            let welcome = !excluded.as_slice().contains(&ready.id());
-            return welcome.then_some(Next::Send(Reserved { ready, lane, permit }));
+            return Some(Next::Send(Reserved { ready, lane, permit }));
         }
     }
     wait.then_some(Next::Wait(Wait::Connection(permit)))

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use crate::{
     balance::{Balance, Body, ResponseFuture},
-    connect::{Connect, Connection, Worker},
+    connect::{Connect, Connection, Worker, dial::DialLimit},
     discover::{Changes, Feedback, Pushed, PushedHandle, Resolve},
     endpoint::{Endpoint, EndpointKey, EndpointSet},
     error::Error,
@@ -38,6 +38,8 @@ pub struct Connected<R, C> {
     changes: Changes<R>,
     connector: C,
     worker: Worker,
+    /// One for all, as one balancer over them would have.
+    dials: DialLimit,
     known: HashMap<EndpointKey, PushedHandle>,
     report: mpsc::UnboundedSender<Feedback>,
     reports: mpsc::UnboundedReceiver<Feedback>,
@@ -56,6 +58,7 @@ impl<R: Resolve + Unpin, C: Connect + Clone> Connected<R, C> {
             changes: resolver.into_discover(),
             connector,
             worker,
+            dials: DialLimit::default(),
             known: HashMap::new(),
             report,
             reports,
@@ -73,6 +76,7 @@ impl<R: Resolve + Unpin, C: Connect + Clone> Connected<R, C> {
         let resolver = Reporting { endpoint: pushed, report: self.report.clone() };
         let balance = Balance::builder(resolver, self.connector.clone())
             .target(endpoint.to_string())
+            .dial_limit(self.dials.clone())
             .worker(self.worker.clone())
             .build()
             // It fails for want of a worker only.

@@ -126,14 +126,19 @@ impl<C: Connect> Control<C> {
 
     fn resolved(&mut self, resolved: Option<Result<Arc<EndpointSet>, Error>>) {
         let shared = self.shared.clone();
-        let mut plane = shared.plane();
         self.dirty = true;
+        // The policy is the user's code, and may read the statistics, which the plane's lock guards.
+        let wants = match &resolved {
+            Some(Ok(set)) => self.policy.wants(set),
+            _ => Wants::All,
+        };
+        let mut plane = shared.plane();
         match resolved {
             Some(Ok(set)) => {
                 shared.stats.resolved(&set);
                 shared.mirror.resolved();
                 plane.last_error = None;
-                self.apply(&mut plane, &set);
+                self.apply(&mut plane, &set, wants);
                 plane.set = Some(set);
             }
             Some(Err(error)) => {
@@ -151,9 +156,8 @@ impl<C: Connect> Control<C> {
         }
     }
 
-    fn apply(&mut self, plane: &mut Plane<C::Connection>, set: &Arc<EndpointSet>) {
+    fn apply(&mut self, plane: &mut Plane<C::Connection>, set: &Arc<EndpointSet>, wants: Wants) {
         let Plane { members, draining, .. } = plane;
-        let wants = self.policy.wants(set);
         let all = wants == Wants::All;
         let reconciled = members.reconcile(
             set,
@@ -205,7 +209,13 @@ impl<C: Connect> Control<C> {
             }
             Wants::First(order) => {
                 let order: Vec<usize> = order.into_iter().filter(|&i| i < set.len()).collect();
-                self.race = Some((Race::new(order.len(), Instant::now()), order));
+                let is_ready =
+                    |&i: &usize| plane.members.at(i).is_some_and(|member| member.state.ready.is_some());
+                let race = match order.iter().position(is_ready) {
+                    Some(winner) => Race::won_by(winner, order.len(), Instant::now()),
+                    None => Race::new(order.len(), Instant::now()),
+                };
+                self.race = Some((race, order));
             }
         }
     }
@@ -228,7 +238,13 @@ impl<C: Connect> Control<C> {
             Entrants::First(count) => order.get(..count).unwrap_or_default(),
             Entrants::Winner(contender) => order.get(contender..=contender).unwrap_or_default(),
         };
-        plane.want(|i| wanted.contains(&i));
+        let mut is_wanted = vec![false; plane.members.len()];
+        for &i in wanted {
+            if let Some(wanted) = is_wanted.get_mut(i) {
+                *wanted = true;
+            }
+        }
+        plane.want(|i| is_wanted[i]);
     }
 
     fn reported(&mut self, Report { id, change }: Report<C::Connection>) {
@@ -277,14 +293,15 @@ impl<C: Connect> Control<C> {
     fn publish(&mut self) {
         self.generation += 1;
         let generation = self.generation;
+        let ready: ReadySet =
+            self.shared.plane().members.iter().filter_map(|member| member.state.ready.clone()).collect();
+        // Outside the lock, for the policy is the user's code.
+        let picker = (!ready.is_empty()).then(|| self.policy.build(&ready));
         let plane = self.shared.plane();
-        let ready: ReadySet = plane.members.iter().filter_map(|member| member.state.ready.clone()).collect();
-        let choice = if ready.is_empty() {
+        let choice = picker.map(Choice::Pick).unwrap_or_else(|| {
             let unfinished = self.race.as_ref().is_some_and(|(race, _)| race.next_start().is_some());
             plane.without_endpoints(&self.shared.target, unfinished)
-        } else {
-            Choice::Pick(self.policy.build(&ready))
-        };
+        });
         let snapshot = Snapshot::new(ready, choice, generation);
         let connectivity = plane.connectivity(&snapshot);
         drop(plane);
@@ -304,9 +321,9 @@ impl<C: Connect> Drop for Control<C> {
     /// Also runs when the runtime shuts down under the balancer: calls that wait must not wait for ever.
     fn drop(&mut self) {
         let error = Error::new(Code::Unavailable, Phase::Pick, "the balancer's runtime has shut down");
-        self.shared
-            .published
-            .publish(Arc::new(Snapshot::without_endpoints(Choice::Closed(error), self.generation + 1)));
+        let snapshot = Snapshot::without_endpoints(Choice::Closed(error), self.generation + 1);
+        self.shared.connectivity.send_replace(Plane::default().connectivity(&snapshot));
+        self.shared.published.publish(Arc::new(snapshot));
         let mut plane = self.shared.plane.lock().unwrap_or_else(PoisonError::into_inner);
         *plane = Plane::default();
     }

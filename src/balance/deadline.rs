@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     error::{Error, Phase},
@@ -21,6 +24,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: Instant,
+    /// Where the timer runs: the caller's runtime may be another, or none.
+    runtime: Handle,
     /// Made when the call first has to wait; then it goes with the call into its response's body.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -33,6 +38,7 @@ impl Deadline {
         headers: &HeaderMap,
         default: Option<Duration>,
         now: Instant,
+        runtime: &Handle,
     ) -> Result<Option<Self>, Error> {
         let asked = match headers.get(GRPC_TIMEOUT) {
             Some(value) => Some(timeout::parse(value).map_err(|malformed| {
@@ -41,7 +47,7 @@ impl Deadline {
             None => None,
         };
         let Some(limit) = asked.into_iter().chain(default).min() else { return Ok(None) };
-        Ok(now.checked_add(limit).map(|at| Self { at, timer: None }))
+        Ok(now.checked_add(limit).map(|at| Self { at, runtime: runtime.clone(), timer: None }))
     }
 
     pub(crate) fn has_passed(&self, now: Instant) -> bool {
@@ -50,7 +56,11 @@ impl Deadline {
 
     /// Ready when the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
+        let timer = self.timer.get_or_insert_with(|| {
+            let _guard = self.runtime.enter();
+            Box::pin(sleep_until(self.at))
+        });
+        timer.as_mut().poll(cx)
     }
 
     /// Tells the server how much time is left, rounded up (the gRPC guide on deadlines: forward what remains).

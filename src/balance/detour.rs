@@ -2,14 +2,15 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+use tokio::runtime::Handle;
+
 use crate::{
     balance::{
         choose::Wait,
         exclusions::Exclusions,
         shared::{Observer, Shared},
-        snapshot::Snapshot,
     },
-    connect::{Connect, Permit},
+    connect::{self, Connect, Permit},
     error::{Error, Phase},
     grpc::Code,
     load::LoadId,
@@ -24,8 +25,15 @@ const MAX_REFUSALS: u32 = 3;
 /// refuses what comes in between.
 const RESPITE: Duration = Duration::from_millis(5);
 
-/// Resolves when it is worth looking again, with a permit if a stream came free.
-pub(crate) type News = Pin<Box<dyn Future<Output = Option<Permit>> + Send>>;
+/// Resolves when it is worth looking again.
+pub(crate) type News = Pin<Box<dyn Future<Output = Came> + Send>>;
+
+/// What the news are: a stream that came free, or else the call's place among those that wait for one.
+#[derive(Default)]
+pub(crate) struct Came {
+    permit: Option<Permit>,
+    place: Option<connect::Waiting>,
+}
 
 /// The state of a call that waits, or that goes to its second endpoint.
 #[derive(Default)]
@@ -36,12 +44,12 @@ pub(crate) struct Detour {
     news_of_room: bool,
     /// A stream that came free while the call waited for one.
     pub(crate) permit: Option<Permit>,
+    /// The call's place among those that wait for a stream, while it looks again.
+    place: Option<connect::Waiting>,
     /// The call has waited for a snapshot that shows the permit's connection.
     pub(crate) waited_for_connection: bool,
     pub(crate) excluded: Exclusions,
     refusals: u32,
-    /// What comes before the next look, after every endpoint refused the call.
-    respite: Option<News>,
     /// Why the call is still here.
     obstacle: Option<Error>,
     waiting: Option<Waiting>,
@@ -63,7 +71,7 @@ impl Detour {
         match wait {
             Wait::Change(Some(obstacle)) => self.obstacle = Some(obstacle),
             Wait::Connection(permit) => self.permit = Some(permit),
-            Wait::Change(None) | Wait::Room => {}
+            Wait::Change(None) | Wait::Room | Wait::Respite => {}
         }
         // News of changes alone do not tell of streams that come free: the endpoints may have come between the first
         // look and the subscription, and be full by the second.
@@ -72,31 +80,32 @@ impl Detour {
             _ => self.news_of_room = wants_room,
         }
         let changed = shared.published.changed();
-        let room = wants_room.then(|| shared.room.wait());
+        // Whoever waited already keeps the place.
+        let place = wants_room.then(|| self.place.take().unwrap_or_else(|| shared.room.wait()));
         self.news = Some(Box::pin(async move {
-            match room {
-                Some(room) => tokio::select! {
-                    () = changed => None,
-                    permit = room => Some(permit),
-                },
-                None => {
-                    changed.await;
-                    None
-                }
+            let Some(mut place) = place else {
+                changed.await;
+                return Came::default();
+            };
+            tokio::select! {
+                () = changed => Came { permit: None, place: Some(place) },
+                permit = &mut place => Came { permit: Some(permit), place: None },
             }
         }));
         None
     }
 
-    /// What the call waited for has come, with a permit if a stream came free.
-    pub(crate) fn news_came(&mut self, permit: Option<Permit>) {
+    /// What the call waited for has come.
+    pub(crate) fn news_came(&mut self, Came { permit, place }: Came) {
         self.waited_for_connection = permit.is_none();
         self.permit = permit.or(self.permit.take());
+        self.place = place;
     }
 
     /// The call is on its way again.
     pub(crate) fn goes(&mut self) {
         self.news = None;
+        self.place = None;
         self.waiting = None;
     }
 
@@ -107,38 +116,29 @@ impl Detour {
         self.obstacle = Some(cause);
     }
 
-    /// The endpoint refused the call. Whether it may be sent again: elsewhere, and when every endpoint has refused it,
-    /// anywhere after a [`respite`](Self::respite).
-    pub(crate) fn was_refused<C>(
-        &mut self,
-        snapshot: &Snapshot<C>,
-        id: LoadId,
-        going_away: bool,
-        cause: Error,
-    ) -> bool {
+    /// The endpoint refused the call. Whether it may be sent again: elsewhere, and when every endpoint that the policy
+    /// would pick has refused it, anywhere after a [`respite`](Self::respite).
+    pub(crate) fn was_refused(&mut self, id: LoadId, going_away: bool, cause: Error) -> bool {
         self.refusals += 1;
         self.obstacle = Some(cause);
         // A connection that goes away takes its endpoint out of the ready set by itself.
         if !going_away {
             self.excluded.refused(id);
         }
-        let endpoints = snapshot.ready.endpoints();
-        let refused_by_all =
-            !endpoints.is_empty() && endpoints.iter().all(|ready| self.excluded.has_refused(ready.id()));
-        if refused_by_all {
-            self.excluded.forgive();
-            let respite = RESPITE * 4_u32.saturating_pow(self.refusals - 1);
-            self.respite = Some(Box::pin(async move {
-                tokio::time::sleep(respite).await;
-                None
-            }));
-        }
         self.refusals <= MAX_REFUSALS
     }
 
-    /// What to wait for before the call is sent again.
-    pub(crate) fn respite(&mut self) -> Option<News> {
-        self.respite.take()
+    /// Forgives those that refused the call, and says what to wait for before it goes to them again.
+    pub(crate) fn respite(&mut self, runtime: &Handle) -> News {
+        self.excluded.forgive();
+        let respite = RESPITE * 4_u32.saturating_pow(self.refusals.saturating_sub(1));
+        // The caller's runtime may be another, or none.
+        let _guard = runtime.enter();
+        let over = tokio::time::sleep(respite);
+        Box::pin(async move {
+            over.await;
+            Came::default()
+        })
     }
 
     /// The deadline passed while the call was looking for an endpoint.

@@ -29,13 +29,14 @@ impl Exclusions {
         self.ids.truncate(self.refused + self.dead);
     }
 
-    /// Excludes an endpoint for the rest of this choice; false if it was excluded already.
-    pub(crate) fn full(&mut self, id: LoadId) -> bool {
-        let new = !self.ids.contains(&id);
-        if new {
-            self.ids.push(id);
-        }
-        new
+    /// Excludes an endpoint for the rest of this choice.
+    pub(crate) fn full(&mut self, id: LoadId) {
+        self.ids.push(id);
+    }
+
+    /// Whether nothing but refusals stands in the way.
+    pub(crate) fn only_refused(&self) -> bool {
+        self.refused > 0 && self.ids.len() == self.refused
     }
 
     /// How many endpoints were full in this choice.
@@ -91,8 +92,7 @@ mod tests {
         exclusions.begin(1);
         exclusions.refused(refused);
         exclusions.dead(dead, 1);
-        assert!(exclusions.full(full));
-        assert!(!exclusions.full(full));
+        exclusions.full(full);
         assert_eq!(exclusions.as_slice(), [refused, dead, full]);
         exclusions.begin(1);
         assert_eq!(exclusions.as_slice(), [refused, dead]);

@@ -42,6 +42,11 @@ impl Race {
         Self { len, started: len.min(1), next_start: now + ATTEMPT_DELAY, winner: None }
     }
 
+    /// A race that has been won: a contender that is ready and still listed stays (gRFC A62).
+    pub(crate) fn won_by(winner: usize, len: usize, now: Instant) -> Self {
+        Self { winner: Some(winner), ..Self::new(len, now) }
+    }
+
     /// Moves the race on and says who takes part in it now.
     pub(crate) fn step(&mut self, now: Instant, progress: impl Fn(usize) -> Progress) -> Entrants {
         if let Some(winner) = self.winner {

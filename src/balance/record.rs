@@ -2,7 +2,13 @@
 
 use tokio::time::Instant;
 
-use crate::{balance::shared::Observer, grpc::Code, load::InFlight, metrics::CallMeter};
+use crate::{
+    balance::shared::Observer,
+    error::Error,
+    grpc::{Code, Outcome},
+    load::InFlight,
+    metrics::CallMeter,
+};
 
 /// A call, from its first poll to its end.
 #[derive(Debug)]
@@ -32,12 +38,13 @@ impl Record {
     pub(crate) fn unsent(&mut self, observer: &Observer, in_flight: InFlight) {
         self.attempts -= 1;
         observer.stats.repicked();
+        let picked_at = in_flight.picked_at();
+        self.meter.attempt_ended(Code::Unavailable, || picked_at.elapsed());
         drop(in_flight);
     }
 
     /// The peer refused the attempt, unprocessed.
     pub(crate) fn refused(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
-        observer.stats.retried();
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
         in_flight.refuse(observer.classify.outcome(code), now);
@@ -45,9 +52,23 @@ impl Record {
 
     /// The attempt ended with this status.
     pub(crate) fn attempt_ended(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
+        self.attempt_over(in_flight, code, observer.classify.outcome(code), now);
+    }
+
+    /// The attempt ended without a status: the stream or its connection broke, which speaks of the endpoint whatever
+    /// code it is told as, unless the caller gave up or ran out of time.
+    pub(crate) fn attempt_broken(&self, in_flight: InFlight, error: &Error, now: Instant) {
+        let outcome = match error.code() {
+            Code::Cancelled | Code::DeadlineExceeded => Outcome::Cancelled,
+            _ => Outcome::Failure,
+        };
+        self.attempt_over(in_flight, error.code(), outcome, now);
+    }
+
+    fn attempt_over(&self, in_flight: InFlight, code: Code, outcome: Outcome, now: Instant) {
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
-        in_flight.finish(observer.classify.outcome(code), now);
+        in_flight.finish(outcome, now);
     }
 
     /// The call ended with this status.

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot, watch},
+};
 
 use crate::{
     balance::{plane::Plane, published::Published, snapshot::Snapshot, state::Connectivity},
@@ -37,6 +40,10 @@ pub(crate) struct Shared<C: Connect> {
     pub(crate) connectivity: watch::Sender<Connectivity>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) wait_for_ready: bool,
+    /// Whether an endpoint may have more than one connection.
+    pub(crate) may_grow: bool,
+    /// The worker's.
+    pub(crate) runtime: Handle,
 }
 
 impl<C: Connect> Shared<C> {

@@ -127,7 +127,8 @@ pub trait Picker: fmt::Debug + Send + Sync + 'static {
 pub enum Pick {
     /// Send the call to the endpoint with this index in the ready set.
     Endpoint(usize),
-    /// Nothing suits now; ask again when the set of ready endpoints has changed or a stream has come free.
+    /// Nothing suits now; ask again when the set of ready endpoints has changed, or, if endpoints were excluded because
+    /// they were full, when a stream has come free.
     Queue,
     /// Fail the call with this error, unless it waits for ready: then queue it.
     Fail(Error),

@@ -93,7 +93,8 @@ impl Open {
         {
             return failure.clone();
         }
-        self.link().stream_error(error)
+        // The peer has begun to answer, whatever it says now.
+        self.link().stream_error(error).safe_to_retry(false)
     }
 }
 

@@ -119,8 +119,13 @@ impl<B: RequestBody> Open<B> {
                 let duplex = Arc::new(Duplex { call, failure: OnceLock::new() });
                 Body::duplex(stream, Pump::spawn(upload, rest, duplex.clone()), duplex)
             }
-            // A complete answer ends an upload that nobody waits for any more, and with it the stream.
-            None => Body::ended(),
+            // A complete answer ends an upload that nobody waits for any more, and with it the stream; only then is
+            // the permit free.
+            None => {
+                drop((upload, stream));
+                drop(call);
+                Body::ended()
+            }
         })
     }
 

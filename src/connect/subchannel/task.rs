@@ -76,6 +76,9 @@ impl<C: Connect> Task<C> {
                 Wish::Idle => {
                     attempt = Attempt::None;
                     self.leave_all(Disconnect::Removed);
+                    // An attempt that was given up is no failure: the next wish finds a clean slate.
+                    self.delays.reset();
+                    self.next_attempt = None;
                     self.enter(Status::Idle);
                     self.orders.news.notified().await;
                     continue;
@@ -85,6 +88,9 @@ impl<C: Connect> Task<C> {
                     return self.drained().await;
                 }
             }
+            // What a failed attempt could not give is still asked for when the next one may start.
+            let may_grow = !self.open.is_empty() && self.open.len() < self.shared.settings.max_connections;
+            growing |= may_grow && self.orders.grow.swap(false, Relaxed);
             let wants_dial = self.open.is_empty() || growing;
             if wants_dial && attempt.is_none() {
                 if self.open.is_empty() && matches!(self.status, Status::Idle | Status::Ready) {
@@ -94,16 +100,10 @@ impl<C: Connect> Task<C> {
                     attempt = Attempt::queue(self.shared.dials.clone());
                 }
             }
-            let may_grow = !growing
-                && !self.open.is_empty()
-                && self.open.len() < self.shared.settings.max_connections
-                && self.next_attempt.is_none_or(|at| at <= Instant::now());
             tokio::select! {
-                () = self.orders.news.notified() => {
-                    growing |= self.orders.grow.swap(false, Relaxed) && may_grow;
-                }
+                () = self.orders.news.notified() => {}
                 (index, state) = next_change(&mut self.open) => {
-                    self.connection_changed(index, state);
+                    self.connection_changed(index, state, !attempt.is_none());
                 }
                 progress = attempt.progress() => match progress {
                     Progress::Turn(permit) => {
@@ -113,7 +113,7 @@ impl<C: Connect> Task<C> {
                     }
                     Progress::Over(result, started) => {
                         attempt = Attempt::None;
-                        growing = false;
+                        growing &= result.is_err() && !self.open.is_empty();
                         self.attempt_ended(result, started);
                     }
                 },
@@ -148,7 +148,7 @@ impl<C: Connect> Task<C> {
         }
     }
 
-    fn connection_changed(&mut self, index: usize, state: ConnectionState) {
+    fn connection_changed(&mut self, index: usize, state: ConnectionState, attempting: bool) {
         let (reason, cause) = match state {
             ConnectionState::Open { max_streams } => {
                 if let Some(watched) = self.open.get(index) {
@@ -166,11 +166,14 @@ impl<C: Connect> Task<C> {
         self.shared.mirror.disconnected(reason);
         // A connection that was of use is replaced at once. One that the peer ends as soon as it is made would have
         // us reconnect in a tight loop, so the next attempt then keeps the initial delay from the last one's start.
-        self.delays.reset();
-        let useful = self.load.calls().succeeded > succeeded_before;
-        self.next_attempt =
-            (!useful).then(|| self.delays.next_attempt_after(attempt_started, &self.shared.random));
-        self.delays.reset();
+        // An attempt for one more connection that is under way already has its own time.
+        if !attempting {
+            self.delays.reset();
+            let useful = self.load.calls().succeeded > succeeded_before;
+            self.next_attempt =
+                (!useful).then(|| self.delays.next_attempt_after(attempt_started, &self.shared.random));
+            self.delays.reset();
+        }
         if going_away {
             self.leaving.push((established.health, established.driver));
         }
