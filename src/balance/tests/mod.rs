@@ -5,3 +5,4 @@ mod connections;
 mod lifecycle;
 mod scripted;
 mod waiting;
+mod review;
