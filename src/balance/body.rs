@@ -109,6 +109,10 @@ where
     }
 }
 
+fn too_late(endpoint: &Arc<Endpoint>) -> Error {
+    Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time").at(endpoint.clone())
+}
+
 impl<T> HttpBody for Body<T>
 where
     T: HttpBody<Data = Bytes, Error = Error>,
@@ -121,6 +125,17 @@ where
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let mut inner = inner;
         let polled = inner.as_mut().poll_frame(cx);
+        // A server that cancels what ran out of time says the same as the deadline.
+        if let (Poll::Ready(Some(Err(error))), Some((deadline, endpoint))) = (&polled, &this.deadline)
+            && error.code() == Code::Cancelled
+            && deadline.has_passed(Instant::now())
+        {
+            let late = too_late(endpoint).because(error.clone());
+            if let Some(call) = this.call.take() {
+                call.expire();
+            }
+            return Poll::Ready(Some(Err(late)));
+        }
         let ends = match &polled {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => inner.is_end_stream(),
             Poll::Ready(_) => true,
@@ -146,9 +161,7 @@ where
             if let Some(call) = this.call.take() {
                 call.expire();
             }
-            let message = "the response did not end in time";
-            let error = Error::new(Code::DeadlineExceeded, Phase::Stream, message).at(endpoint.clone());
-            return Poll::Ready(Some(Err(error)));
+            return Poll::Ready(Some(Err(too_late(endpoint))));
         }
         polled
     }

@@ -67,7 +67,8 @@ impl Detour {
         if self.waiting.is_none() {
             self.waiting = Some(observer.stats.wait());
         }
-        let wants_room = matches!(wait, Wait::Room);
+        // The connection of a permit may be gone rather than new: another stream is as welcome as the next snapshot.
+        let wants_room = matches!(wait, Wait::Room | Wait::Connection(_));
         match wait {
             Wait::Change(Some(obstacle)) => self.obstacle = Some(obstacle),
             Wait::Connection(permit) => self.permit = Some(permit),

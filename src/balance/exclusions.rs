@@ -63,11 +63,6 @@ impl Exclusions {
         self.refused = 0;
     }
 
-    /// Whether the endpoint has refused the call.
-    pub(crate) fn has_refused(&self, id: LoadId) -> bool {
-        self.ids[..self.refused].contains(&id)
-    }
-
     /// What the picker must leave out.
     pub(crate) fn as_slice(&self) -> &[LoadId] {
         &self.ids
@@ -98,7 +93,7 @@ mod tests {
         assert_eq!(exclusions.as_slice(), [refused, dead]);
         exclusions.begin(2);
         assert_eq!(exclusions.as_slice(), [refused]);
-        assert!(exclusions.has_refused(refused) && !exclusions.has_refused(dead));
+        assert!(exclusions.only_refused());
     }
 
     #[test]

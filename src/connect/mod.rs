@@ -11,11 +11,11 @@ pub(crate) mod subchannel;
 pub mod tls;
 mod worker;
 
-use std::{future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::sync::watch;
 
 pub use self::{
     connector::{Connecting, Connector, ConnectorBuilder},
@@ -43,12 +43,14 @@ pub trait Connect: Send + Sync + 'static {
 }
 
 /// A connection that was just made.
-#[derive(Debug)]
 pub struct Established<C> {
     pub(crate) connection: Arc<C>,
     pub(crate) health: watch::Receiver<ConnectionState>,
-    pub(crate) driver: Option<AbortHandle>,
+    pub(crate) cut: Option<Cut>,
 }
+
+/// Ends a connection and all its streams, because of this.
+pub(crate) type Cut = Box<dyn FnOnce(Error) + Send + Sync>;
 
 impl<C> Established<C> {
     /// A connection, and the news of it.
@@ -57,13 +59,14 @@ impl<C> Established<C> {
     /// it has closed.
     #[must_use]
     pub fn new(connection: Arc<C>, health: watch::Receiver<ConnectionState>) -> Self {
-        Self { connection, health, driver: None }
+        Self { connection, health, cut: None }
     }
 
-    /// Names the task whose end cuts the connection and all its streams; without it, draining cannot be cut short.
+    /// Says how to end the connection and all its streams at once, which then fail because of the given error. It
+    /// must not keep the connection open. Without it, draining cannot be cut short.
     #[must_use]
-    pub fn driven_by(mut self, driver: AbortHandle) -> Self {
-        self.driver = Some(driver);
+    pub fn cut_by(mut self, cut: impl FnOnce(Error) + Send + Sync + 'static) -> Self {
+        self.cut = Some(Box::new(cut));
         self
     }
 
@@ -77,6 +80,12 @@ impl<C> Established<C> {
     #[must_use]
     pub fn health(&self) -> &watch::Receiver<ConnectionState> {
         &self.health
+    }
+}
+
+impl<C> fmt::Debug for Established<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established").field("health", &*self.health.borrow()).finish_non_exhaustive()
     }
 }
 

@@ -224,3 +224,26 @@ async fn a_peer_that_does_not_read_cannot_keep_an_unused_connection_open() {
     until(&mut health, is_closed).await;
     assert!(dropped.elapsed() <= Duration::from_secs(1), "{:?}", dropped.elapsed());
 }
+
+/// Review: whoever has answered has processed the call, whatever the reset says.
+#[tokio::test]
+async fn a_call_that_was_refused_after_its_headers_is_not_safe_to_retry() {
+    let (near, mut peer) = Peer::new();
+    tokio::spawn(async move {
+        peer.greet(None).await;
+        peer.read_stream(1).await;
+        peer.write(HEADERS, END_HEADERS, 1, STATUS_200).await;
+        peer.write(DATA, 0, 1, b"half an answer").await;
+        peer.write(3, 0, 1, &[0, 0, 0, 7]).await;
+        std::future::pending::<()>().await;
+    });
+    let client = Client::over(near, Http2Config::new()).await;
+    let mut body = client.call(Full::new(Bytes::from("hello"))).await.unwrap().into_body();
+    let error = loop {
+        match body.frame().await.expect("an end") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(!error.is_safe_to_retry(), "{error}");
+}

@@ -219,3 +219,20 @@ async fn pick_first_fails_calls_when_every_address_failed() {
     assert_eq!(call.await.expect_err("none is left").code(), Code::Unavailable);
     assert_eq!(balance.watch().borrow().state(), ChannelState::TransientFailure);
 }
+
+#[tokio::test(start_paused = true)]
+async fn streams_of_a_removed_endpoint_are_cut_at_the_drain_limit() {
+    let (handle, builder, mut dialled) = pushed();
+    let balance = builder.drain_limit(secs(5.0)).build().expect("in a runtime");
+    handle.insert(endpoint(1));
+    let mut peer = dialled.accept().await;
+    let mut call = pin!(balance.clone().call(request()));
+    assert!(poll!(&mut call).is_pending());
+    handle.remove(endpoint(1).key());
+    settle().await;
+    tokio::time::advance(secs(4.9)).await;
+    assert!(peer.was_cut().await.is_none());
+    tokio::time::advance(secs(0.2)).await;
+    let cause = peer.was_cut().await.expect("the limit has passed");
+    assert!(cause.to_string().contains("5s"), "{cause}");
+}

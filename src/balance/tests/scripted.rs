@@ -55,6 +55,7 @@ pub(super) struct Line(mpsc::UnboundedSender<Received>);
 pub(super) struct Peer {
     health: watch::Sender<ConnectionState>,
     calls: mpsc::UnboundedReceiver<Received>,
+    was_cut: oneshot::Receiver<Error>,
 }
 
 type Answer = Result<Response<ScriptedBody>, SendError<RequestBody>>;
@@ -139,9 +140,12 @@ impl Attempt {
     pub(super) fn succeed(self, max_streams: usize) -> Peer {
         let (sender, calls) = mpsc::unbounded_channel();
         let (health, watch) = watch::channel(ConnectionState::Open { max_streams });
-        let established = Established::new(Arc::new(Line(sender)), watch);
+        let (cut, was_cut) = oneshot::channel();
+        let established = Established::new(Arc::new(Line(sender)), watch).cut_by(move |cause| {
+            let _ = cut.send(cause);
+        });
         self.answer.send(Ok(established)).expect("the attempt is still wanted");
-        Peer { health, calls }
+        Peer { health, calls, was_cut }
     }
 
     pub(super) fn fail(self, message: &str) {
@@ -184,6 +188,12 @@ impl Peer {
     pub(super) async fn set_max_streams(&self, max_streams: usize) {
         self.health.send_replace(ConnectionState::Open { max_streams });
         settle().await;
+    }
+
+    /// Why the balancer cut the connection, if it did.
+    pub(super) async fn was_cut(&mut self) -> Option<Error> {
+        settle().await;
+        self.was_cut.try_recv().ok()
     }
 
     /// Whether the balancer has let go of the connection.

@@ -149,8 +149,12 @@ where
             Driver::new(connection, sender.clone(), reads, link.clone(), state, released, monitor);
         poll_fn(|cx| driver.poll_settings(cx)).await?;
         let driver = link.runtime.spawn(driver).abort_handle();
-        let connection = Http2 { sender, link, scheme, authority, driver: driver.clone(), _in_use: in_use };
-        Ok(Established::new(Arc::new(connection), health).driven_by(driver))
+        let (cut_link, cut_driver) = (link.clone(), driver.clone());
+        let connection = Http2 { sender, link, scheme, authority, driver, _in_use: in_use };
+        Ok(Established::new(Arc::new(connection), health).cut_by(move |cause| {
+            cut_link.close(cause);
+            cut_driver.abort();
+        }))
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -15,9 +14,10 @@ use super::{
 };
 use crate::{
     backoff::Delays,
-    connect::{Connect, ConnectionState, Established, Gate},
+    connect::{Connect, ConnectionState, Cut, Established, Gate},
     endpoint::Endpoint,
-    error::Error,
+    error::{Error, Phase},
+    grpc::Code,
     load::Load,
     stats::{Disconnect, EndpointState, EndpointStats},
 };
@@ -35,7 +35,7 @@ pub(super) struct Task<C: Connect> {
     /// Connections that take calls.
     open: Vec<Watched<C::Connection>>,
     /// Connections that are finishing their last streams; only their end is watched.
-    leaving: Vec<(watch::Receiver<ConnectionState>, Option<AbortHandle>)>,
+    leaving: Vec<(watch::Receiver<ConnectionState>, Option<Cut>)>,
     /// When the next attempt may start; `None` means at once.
     next_attempt: Option<Instant>,
 }
@@ -175,7 +175,7 @@ impl<C: Connect> Task<C> {
             self.delays.reset();
         }
         if going_away {
-            self.leaving.push((established.health, established.driver));
+            self.leaving.push((established.health, established.cut));
         }
         self.leaving.retain(|(health, _)| health.has_changed().is_ok());
         self.report(Change::Lost { going_away });
@@ -189,7 +189,7 @@ impl<C: Connect> Task<C> {
             gate.set_max(0);
             self.stats.disconnected(&self.endpoint, reason, None);
             self.shared.mirror.disconnected(reason);
-            self.leaving.push((established.health, established.driver));
+            self.leaving.push((established.health, established.cut));
         }
     }
 
@@ -205,10 +205,10 @@ impl<C: Connect> Task<C> {
             }
             Some(limit) => {
                 if timeout(limit, all).await.is_err() {
-                    self.leaving
-                        .iter()
-                        .filter_map(|(_, driver)| driver.as_ref())
-                        .for_each(AbortHandle::abort);
+                    let message = format!("the endpoint was removed, and its streams had {limit:?} to end");
+                    let cause =
+                        Error::new(Code::Unavailable, Phase::Stream, message).at(self.endpoint.clone());
+                    self.leaving.drain(..).filter_map(|(_, cut)| cut).for_each(|cut| cut(cause.clone()));
                 }
             }
         }
