@@ -9,6 +9,9 @@
 //! no lock, allocates nothing and never waits. It tells load from [`Load::pending`], which counts a call from its pick
 //! to the end of its stream, and holds a failure against its endpoint, so that failing fast does not look idle.
 //!
+//! The four greeters of this example, two in each zone, are in its own process. The more callers there are, the more
+//! calls leave zone `a`.
+//!
 //! ```sh
 //! cargo run --example custom_policy
 //! ```
@@ -17,17 +20,26 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what the example shows")]
 
-use std::{error::Error, sync::Arc};
+mod loopback {
+    #[expect(dead_code, reason = "these pods are neither stopped nor killed")]
+    pub(crate) mod pod;
+}
+#[path = "../proto/mod.rs"]
+mod pb;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use grpc_balance::{
+    Channel,
+    balance::Peer,
+    discover::Pushed,
     endpoint::{Endpoint, Locality},
-    grpc::Outcome,
-    load::{InFlight, Load, SetLoad},
+    error::BoxError,
     policy::{P2c, Pick, PickContext, Picker, Policy, ReadyEndpoint, ReadySet},
-    random::Random,
 };
-use http::{Extensions, HeaderMap};
-use tokio::time::Instant;
+use loopback::pod::{Pod, shared_port};
+use pb::helloworld::{HelloRequest, greeter_client::GreeterClient};
+use tokio::{task::JoinSet, time::Instant};
 
 /// Prefers the endpoints of one zone.
 #[derive(Debug)]
@@ -89,34 +101,49 @@ impl Picker for PreferZonePicker {
     }
 }
 
-/// Puts rising numbers of calls in flight and shows where they are.
-fn main() -> Result<(), Box<dyn Error>> {
-    let set = Arc::new(SetLoad::new());
-    let mut ready = Vec::new();
-    for (address, zone) in
-        [("10.0.1.1:50051", "a"), ("10.0.1.2:50051", "a"), ("10.0.2.1:50051", "b"), ("10.0.3.1:50051", "c")]
-    {
-        let endpoint = address.parse::<Endpoint>()?.with_locality(Locality::zone(zone));
-        ready.push(ReadyEndpoint::new(Arc::new(endpoint), Arc::new(Load::new(set.clone()))));
+/// How many of the calls that so many callers make in a second each zone serves.
+async fn shares(channel: &Channel, callers: usize) -> Result<BTreeMap<String, u64>, BoxError> {
+    let until = Instant::now() + Duration::from_secs(1);
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let mut client = GreeterClient::new(channel.clone());
+        tasks.spawn(async move {
+            let mut served = Vec::new();
+            while Instant::now() < until {
+                let reply = client.say_hello(HelloRequest { name: "you".to_owned() }).await?;
+                let peer = reply.extensions().get::<Peer>().ok_or("who served it?")?;
+                served.push(peer.endpoint().locality().map_or_else(String::new, |l| l.zone.clone()));
+            }
+            Ok::<_, BoxError>(served)
+        });
     }
-    let ready: ReadySet = ready.into_iter().collect();
-    let picker = PreferZone::new("a", 10).build(&ready);
-    let (headers, extensions, random) = (HeaderMap::new(), Extensions::new(), Random::from_os());
+    let mut shares = BTreeMap::new();
+    while let Some(served) = tasks.join_next().await {
+        served??.into_iter().for_each(|zone| *shares.entry(zone).or_default() += 1);
+    }
+    Ok(shares)
+}
 
-    println!("{:>10} {:>8} {:>8} {:>8} {:>8}", "in flight", "a1", "a2", "b1", "c1");
-    let mut calls = Vec::new();
-    for callers in [5, 10, 20, 30, 40, 60] {
-        while calls.len() < callers {
-            let now = Instant::now();
-            let context = PickContext::new("/greeter.Greeter/SayHello", &headers, &extensions, &random, now);
-            let Pick::Endpoint(index) = picker.pick(&context) else { return Err("nothing is ready".into()) };
-            let endpoint = ready.endpoints().get(index).ok_or("the picker knows its set")?;
-            calls.push(InFlight::start(endpoint.load().clone(), now));
-        }
-        let counts: Vec<u64> = ready.endpoints().iter().map(|e| e.load().in_flight()).collect();
-        let [a1, a2, b1, c1] = counts[..] else { return Err("there are four endpoints".into()) };
-        println!("{callers:>10} {a1:>8} {a2:>8} {b1:>8} {c1:>8}");
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let (handle, endpoints) = Pushed::new();
+    let mut pods = Vec::new();
+    let port = shared_port(4)?;
+    for (host, zone) in [(1, "a"), (2, "a"), (3, "b"), (4, "b")] {
+        let address = SocketAddr::from(([127, 0, 0, host], port));
+        pods.push(Pod::start(address, Duration::from_millis(20)).await?);
+        handle.insert(Endpoint::new(address).with_locality(Locality::zone(zone)));
     }
-    calls.into_iter().for_each(|call| call.finish(Outcome::Success, Instant::now()));
+    let policy = PreferZone::new("a", 8);
+    let channel = Channel::builder("greeters").resolver(endpoints).policy(policy).build()?;
+    channel.ready(pods.len(), Duration::from_secs(10)).await?;
+
+    println!("{:>10} {:>8} {:>8}", "callers", "zone a", "zone b");
+    for callers in [8, 16, 32, 64] {
+        let shares = shares(&channel, callers).await?;
+        let total: u64 = shares.values().sum();
+        let percent = |zone| shares.get(zone).map_or(0, |served| (served * 100 + total / 2) / total);
+        println!("{callers:>10} {:>7}% {:>7}%", percent("a"), percent("b"));
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::peer::{Ca, Peer};
 
 /// Serves HTTP/2 that answers calls with the URI that it saw.
-async fn listening(peer: Peer<'_>) -> Endpoint {
+pub(crate) async fn listening(peer: Peer<'_>) -> Endpoint {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(peer.config()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

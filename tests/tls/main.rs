@@ -2,6 +2,7 @@
 #![cfg(feature = "tls")]
 #![expect(clippy::unwrap_used, reason = "so a test fails")]
 
+mod channel;
 mod config;
 mod connector;
 mod mutual;
