@@ -177,7 +177,7 @@ async fn a_call_that_was_given_a_stream_of_a_connection_that_is_gone_joins_the_r
 #[tokio::test(start_paused = true)]
 async fn attempts_that_lost_a_race_do_not_count_as_failures() {
     let (handle, builder, mut dialled) = pushed();
-    let balance = builder.policy(PickFirst::new()).build().expect("in a runtime");
+    let _balance = builder.policy(PickFirst::new()).build().expect("in a runtime");
     handle.replace([endpoint(1), endpoint(2)]);
     for _ in 0..12 {
         let slow = dialled.next().await;
