@@ -312,7 +312,7 @@ async fn a_stream_outlives_its_client_and_its_channel() {
 
 #[tokio::test]
 async fn thousands_of_calls_cancelled_before_their_headers_leave_nothing_behind() {
-    let server = Greeter::builder("a").hook(|parts| hang_on_download(parts)).start().await;
+    let server = Greeter::builder("a").hook(hang_on_download).start().await;
     let channel = channel(&server).await;
     for round in 0..3000_u32 {
         let mut client = EchoClient::new(channel.clone());
@@ -358,7 +358,7 @@ async fn thousands_of_resets_before_the_headers_leave_nothing_behind() {
     let server = Greeter::builder("a")
         .hook(move |parts| match parts.uri.path().ends_with("Unary") {
             true => Action::Serve,
-            false if turn.fetch_add(1, SeqCst) % 2 == 0 => Action::Reset(h2::Reason::CANCEL),
+            false if turn.fetch_add(1, SeqCst).is_multiple_of(2) => Action::Reset(h2::Reason::CANCEL),
             false => Action::Reset(h2::Reason::INTERNAL_ERROR),
         })
         .start()
