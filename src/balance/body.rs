@@ -111,8 +111,13 @@ where
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let polled = inner.poll_frame(cx);
+        let late = match (&polled, &this.deadline) {
+            (Poll::Ready(Some(Err(error))), Some((deadline, _))) => deadline.is_behind(error, Instant::now()),
+            _ => false,
+        };
         // The status that the call ends with, if this frame is its last.
         let status = match &polled {
+            _ if late => None,
             Poll::Ready(Some(Ok(frame))) => {
                 frame.trailers_ref().map(|trailers| status_of(*this.http, trailers))
             }
@@ -128,7 +133,7 @@ where
         }
         // An endless stream of data that is always there must not outrun the deadline either.
         if let (Some((deadline, endpoint)), true) = (this.deadline, this.call.is_some())
-            && deadline.poll(cx).is_ready()
+            && (late || deadline.poll(cx).is_ready())
         {
             this.inner.set(None);
             if let Some(call) = this.call.take() {

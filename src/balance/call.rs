@@ -138,10 +138,7 @@ where
                             continue;
                         }
                     },
-                    Poll::Pending if call.is_late(cx) => {
-                        Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time")
-                            .at(endpoint.clone())
-                    }
+                    Poll::Pending if call.is_late(cx) => no_response(Some(endpoint.clone())),
                     Poll::Pending => return Poll::Pending,
                 },
             };
@@ -244,6 +241,8 @@ where
                 self.request.is_none().then_some(error)
             }
             SendError::Failed(error) => {
+                let late = self.deadline.as_ref().is_some_and(|deadline| deadline.is_behind(&error, now));
+                let error = if late { no_response(error.endpoint().cloned()) } else { error };
                 record.attempt_ended(observer, in_flight, error.code(), now);
                 Some(error)
             }
@@ -270,6 +269,11 @@ impl<C: Connect, B> Call<C, B> {
             record.ended(observer, code, Instant::now());
         }
     }
+}
+
+fn no_response(endpoint: Option<Arc<Endpoint>>) -> Error {
+    let error = Error::new(Code::DeadlineExceeded, Phase::Stream, "no response in time");
+    endpoint.into_iter().fold(error, Error::at)
 }
 
 fn done_already() -> Error {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod deadlines;
 mod lifecycle;
 mod scripted;
 mod waiting;

@@ -93,7 +93,8 @@ impl Open {
         {
             return failure.clone();
         }
-        self.link().stream_error(error)
+        // Whatever the peer says now, its headers show that it has begun to act on the call.
+        self.link().stream_error(error).safe_to_retry(false)
     }
 }
 
