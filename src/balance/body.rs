@@ -127,8 +127,7 @@ where
         let polled = inner.as_mut().poll_frame(cx);
         // A server that cancels what ran out of time says the same as the deadline.
         if let (Poll::Ready(Some(Err(error))), Some((deadline, endpoint))) = (&polled, &this.deadline)
-            && error.code() == Code::Cancelled
-            && deadline.has_passed(Instant::now())
+            && deadline.is_behind(error, Instant::now())
         {
             let late = too_late(endpoint).because(error.clone());
             if let Some(call) = this.call.take() {

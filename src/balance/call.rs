@@ -247,11 +247,8 @@ where
             SendError::Failed(error) => {
                 record.attempt_broken(in_flight, &error, now);
                 // A server that cancels what ran out of time says the same as the deadline.
-                let late = self.deadline.as_ref().is_some_and(|deadline| deadline.has_passed(now));
-                Some(match error.code() {
-                    Code::Cancelled if late => no_response_in_time(error.endpoint()).because(error),
-                    _ => error,
-                })
+                let late = self.deadline.as_ref().is_some_and(|deadline| deadline.is_behind(&error, now));
+                Some(if late { no_response_in_time(error.endpoint()).because(error) } else { error })
             }
         }
     }

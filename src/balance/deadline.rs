@@ -54,6 +54,12 @@ impl Deadline {
         self.at <= now
     }
 
+    /// Whether the deadline is the reason of this error: a server that keeps it too may cancel the call, and be heard
+    /// before the timer here is.
+    pub(crate) fn is_behind(&self, error: &Error, now: Instant) -> bool {
+        error.is_cancelled() && self.has_passed(now)
+    }
+
     /// Ready when the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| {

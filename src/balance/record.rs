@@ -40,7 +40,7 @@ impl Record {
         observer.stats.repicked();
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(Code::Unavailable, || picked_at.elapsed());
-        drop(in_flight);
+        in_flight.withdraw();
     }
 
     /// The peer refused the attempt, unprocessed.

@@ -189,14 +189,14 @@ impl Builder {
     /// is neither a runtime here nor one set.
     pub fn build(self) -> Result<Channel, Error> {
         let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
-            Error::new(Code::InvalidArgument, Phase::Resolve, error.to_string())
+            Error::new(Code::InvalidArgument, Phase::Build, error.to_string())
         })?;
         let worker = self.worker.map_or_else(Worker::current, Ok)?;
         let authority = parse_authority(self.authority.as_deref().unwrap_or(target.authority()))?;
         let user_agent = match &self.user_agent {
             Some(own) => HeaderValue::try_from(format!("{own} {USER_AGENT}")).map_err(|error| {
                 let message = format!("the user agent `{}` is no header value", own.escape_debug());
-                Error::new(Code::InvalidArgument, Phase::Connect, message).because(error)
+                Error::new(Code::InvalidArgument, Phase::Build, message).because(error)
             })?,
             None => HeaderValue::from_static(USER_AGENT),
         };
@@ -216,7 +216,7 @@ impl Builder {
 fn parse_authority(authority: &str) -> Result<Authority, Error> {
     authority.parse().map_err(|error: http::uri::InvalidUri| {
         let message = format!("`{authority}` is no authority: expected HOST or HOST:PORT");
-        Error::new(Code::InvalidArgument, Phase::Connect, message).because(error)
+        Error::new(Code::InvalidArgument, Phase::Build, message).because(error)
     })
 }
 

@@ -20,7 +20,7 @@ use crate::{
     connect::{Connector, RequestBody, http2},
     error::{Error, Phase},
     grpc::Code,
-    stats::Snapshot,
+    stats::{ChannelState, Snapshot},
 };
 
 /// A balanced channel to one target. Cheap to clone; all clones share the connections.
@@ -47,10 +47,15 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// DEADLINE_EXCEEDED when that takes longer than `limit`, with the latest obstacle.
+    /// DEADLINE_EXCEEDED when that takes longer than `limit`, UNAVAILABLE when the channel's runtime has shut down;
+    /// the latest obstacle is the cause ([`Error::report`] shows it).
     pub async fn ready(&self, endpoints: usize, limit: Duration) -> Result<(), Error> {
         let mut watch = self.watch();
-        let enough = async { watch.wait_for(|now| now.ready() >= endpoints).await.is_ok() };
+        let ended = |now: &Connectivity| now.state() == ChannelState::Shutdown;
+        let enough = async {
+            let now = watch.wait_for(|now| now.ready() >= endpoints || ended(now)).await;
+            now.is_ok_and(|now| !ended(&now))
+        };
         if timeout(limit, enough).await == Ok(true) {
             return Ok(());
         }
@@ -60,7 +65,8 @@ impl Channel {
             now.ready(),
             now.endpoints()
         );
-        let error = Error::new(Code::DeadlineExceeded, Phase::Connect, message);
+        let code = if ended(&now) { Code::Unavailable } else { Code::DeadlineExceeded };
+        let error = Error::new(code, Phase::Connect, message);
         Err(match now.cause() {
             Some(cause) => error.because(cause.clone()),
             None => error,

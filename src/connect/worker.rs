@@ -44,7 +44,7 @@ impl Worker {
         Handle::try_current().map(Self::new).map_err(|error| {
             Error::new(
                 Code::FailedPrecondition,
-                Phase::Connect,
+                Phase::Build,
                 "there is no runtime to drive connections: call it inside a tokio runtime or pass .runtime(handle)",
             )
             .because(error)

@@ -42,6 +42,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// Putting the channel together, before there was any call.
+    Build,
     /// Finding the endpoints behind the target.
     Resolve,
     /// Choosing an endpoint, or waiting for one.
@@ -57,6 +59,7 @@ impl Phase {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Build => "build",
             Self::Resolve => "resolve",
             Self::Pick => "pick",
             Self::Connect => "connect",
@@ -151,6 +154,8 @@ impl Error {
     }
 
     /// Whether the server provably did not act on the call, so that any call, idempotent or not, may be repeated.
+    ///
+    /// It does not say that repeating would help: pause between repeats, or wait for ready instead.
     #[must_use]
     pub fn is_safe_to_retry(&self) -> bool {
         self.0.safe_to_retry

@@ -57,6 +57,12 @@ impl InFlight {
         self.end(outcome, now);
     }
 
+    /// Takes the call back: it never left the process, and so it never was the endpoint's.
+    pub fn withdraw(mut self) {
+        self.ended = true;
+        self.load.withdraw_call();
+    }
+
     fn end(&mut self, outcome: Outcome, now: Instant) -> Duration {
         self.ended = true;
         let took = now.saturating_duration_since(self.picked_at);

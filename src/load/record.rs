@@ -165,6 +165,10 @@ impl Load {
         self.seat.gauge().start_call();
     }
 
+    pub(super) fn withdraw_call(&self) {
+        self.seat.gauge().end_call();
+    }
+
     pub(super) fn headers_arrived(&self, picked_at: Instant, now: Instant) {
         let took = now.saturating_duration_since(picked_at);
         self.seat.gauge().latency.observe(took, self.seat.clock().micros(now));

@@ -242,6 +242,7 @@ async fn resets_have_the_codes_of_grpc() {
         let error = response.into_body().collect().await.unwrap_err();
         assert_eq!(error.code(), code, "RST_STREAM {reason:#x}");
         assert_eq!(error.endpoint().unwrap().to_string(), "10.0.0.1:50051");
+        assert!(!error.is_safe_to_retry(), "a server that sent headers has acted");
     }
     assert_eq!(client.gate.live(), 0);
 }

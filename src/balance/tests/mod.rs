@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod deadlines;
 mod hazards;
 mod lifecycle;
 mod scripted;

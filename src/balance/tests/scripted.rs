@@ -65,7 +65,7 @@ type Answer = Result<Response<ScriptedBody>, SendError<RequestBody>>;
 pub(super) struct Received {
     pub(super) request: Request<Replay<RequestBody>>,
     permit: Permit,
-    answer: oneshot::Sender<Answer>,
+    pub(super) answer: oneshot::Sender<Answer>,
 }
 
 pub(super) fn scripted() -> (Scripted, Dialled) {

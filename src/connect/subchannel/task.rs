@@ -179,7 +179,13 @@ impl<C: Connect> Task<C> {
         }
         self.leaving.retain(|(health, _)| health.has_changed().is_ok());
         self.report(Change::Lost { going_away });
-        let status = if self.open.is_empty() { Status::Connecting } else { Status::Ready };
+        let status = match self.open.is_empty() {
+            true => {
+                self.stats.set_state(&self.endpoint, EndpointState::Connecting, Some(&cause));
+                Status::Connecting
+            }
+            false => Status::Ready,
+        };
         self.enter(status);
     }
 
