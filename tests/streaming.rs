@@ -1,4 +1,5 @@
 //! Streams through a channel, from a generated client to a real server.
+#![cfg(feature = "tonic")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
