@@ -1,21 +1,25 @@
 //! Streams through a channel, from a generated client to a real server.
+#![cfg(feature = "tonic")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cancel;
+mod flow;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use grpc_balance::{Channel, channel, connect::http2::Http2Config, error::Phase};
+use grpc_balance::{Channel, channel, error::Phase};
 use support::{
     greeter::{Action, Greeter},
-    pb::echo::{EchoReply, EchoRequest, Status as AskedStatus, echo_client::EchoClient},
+    pb::echo::{EchoRequest, Status as AskedStatus, echo_client::EchoClient},
 };
 use tokio::{
     task::{JoinSet, yield_now},
@@ -150,89 +154,6 @@ async fn a_conversation_goes_message_by_message() {
     assert_clean(&channel, &server).await;
 }
 
-/// A caller that does not read stops the server, which stops the caller's sending: 16 KiB messages, and windows of
-/// 64 KiB down and the server's own up.
-#[tokio::test]
-async fn a_conversation_pushes_back_both_ways() {
-    let server = Greeter::start("a").await;
-    let windows = Http2Config::new().stream_window(65_535).connection_window(MEGA as u32);
-    let channel = ready(builder(&server).http2(windows)).await;
-    let (taken, requests) = endless(16 * 1024);
-    let mut replies =
-        patiently(EchoClient::new(channel.clone()).chat(requests)).await.expect("headers").into_inner();
-    let ahead = standstill(&taken).await;
-    assert!(ahead * 16 * 1024 < 8 * MEGA as u64, "{ahead} messages ahead of a reader that reads none");
-    for _ in 0..2 * ahead {
-        patiently(replies.message()).await.expect("a reply").expect("a reply");
-    }
-    assert!(taken.load(SeqCst) > ahead, "reading lets the sender go on");
-    drop(replies);
-    assert_clean(&channel, &server).await;
-}
-
-/// Streams that nobody reads, each with more to say than its window holds, beside a thousand busy calls.
-async fn a_reader_that_never_reads(message: u32) {
-    let server = Greeter::start("a").await;
-    let channel = channel(&server).await;
-    let mut client = EchoClient::new(channel.clone());
-    let mut unread = Vec::new();
-    for _ in 0..4 {
-        unread.push(patiently(client.download(replies(u32::MAX, message))).await.expect("headers"));
-    }
-    for _ in 0..20 {
-        let mut busy = patiently(client.download(replies(500, message))).await.expect("headers").into_inner();
-        for _ in 0..500 {
-            patiently(busy.message()).await.expect("a reply").expect("a reply");
-        }
-        assert!(patiently(busy.message()).await.expect("a good end").is_none());
-    }
-    for _ in 0..300 {
-        patiently(client.unary(of(b"unary"))).await.expect("it is served");
-    }
-    assert_eq!((server.accepted(), server.open_connections()), (1, 1), "all on one connection");
-    assert_eq!(channel.stats().endpoints[0].in_flight, 4, "the unread streams are still open");
-    drop(unread);
-    assert_clean(&channel, &server).await;
-}
-
-#[tokio::test]
-async fn a_reader_that_never_reads_large_messages_holds_nobody_up() {
-    a_reader_that_never_reads(16 * 1024).await;
-}
-
-#[tokio::test]
-async fn a_reader_that_never_reads_ten_byte_messages_holds_nobody_up() {
-    a_reader_that_never_reads(10).await;
-}
-
-/// 100 messages of 1 MiB up and down at once, the sender never more than 24 of them ahead: our windows (1 MiB a
-/// stream), the server's (1 MiB), the buffers of both, and the sockets'.
-#[tokio::test]
-async fn a_hundred_megabytes_pass_in_bounded_memory() {
-    let server = Greeter::start("a").await;
-    let channel = channel(&server).await;
-    let (taken, requests) = endless(MEGA);
-    let mut replies = patiently(EchoClient::new(channel.clone()).chat(requests.take(100)))
-        .await
-        .expect("headers")
-        .into_inner();
-    let (mut read, mut furthest) = (0, 0);
-    while let Some(EchoReply { payload, .. }) = patiently(replies.message()).await.expect("a reply") {
-        assert_eq!(payload.len(), MEGA);
-        read += 1;
-        furthest = furthest.max(taken.load(SeqCst) - read);
-        // The sender gets every chance to run ahead.
-        if read % 10 == 0 {
-            standstill(&taken).await;
-            furthest = furthest.max(taken.load(SeqCst) - read);
-        }
-    }
-    assert_eq!(read, 100);
-    assert!(furthest <= 24, "the sender was {furthest} MiB ahead");
-    println!("the sender was at most {furthest} MiB ahead");
-    assert_clean(&channel, &server).await;
-}
-
 #[tokio::test]
 async fn trailers_only_answers_come_through_whole_for_every_kind_of_call() {
     let server = Greeter::builder("a")
@@ -308,76 +229,6 @@ async fn a_stream_outlives_its_client_and_its_channel() {
     assert!(patiently(talk.message()).await.expect("a good end").is_none());
     drop((talk, down));
     until(|| server.open_connections() == 0).await;
-}
-
-#[tokio::test]
-async fn thousands_of_calls_cancelled_before_their_headers_leave_nothing_behind() {
-    let server = Greeter::builder("a").hook(hang_on_download).start().await;
-    let channel = channel(&server).await;
-    for round in 0..3000_u32 {
-        let mut client = EchoClient::new(channel.clone());
-        let mut call = Box::pin(client.download(replies(1, 1)));
-        // Some are dropped before their first poll, some as they were sent, some as they hang at the server.
-        for _ in 0..round % 4 {
-            assert!(futures_util::poll!(&mut call).is_pending());
-            yield_now().await;
-        }
-        drop(call);
-    }
-    let cancelled = channel.stats().outcomes.get(grpc_balance::grpc::Code::Cancelled);
-    assert_eq!(cancelled, 2250, "all that were ever polled");
-    assert_clean(&channel, &server).await;
-}
-
-fn hang_on_download(parts: &http::request::Parts) -> Action {
-    if parts.uri.path().ends_with("Download") { Action::Hang } else { Action::Serve }
-}
-
-#[tokio::test]
-async fn thousands_of_bodies_dropped_half_read_leave_nothing_behind() {
-    let server = Greeter::start("a").await;
-    let channel = channel(&server).await;
-    for round in 0..1000_u32 {
-        let mut client = EchoClient::new(channel.clone());
-        let mut down = patiently(client.download(replies(1000, 100))).await.expect("headers").into_inner();
-        let mut talk = patiently(client.chat(endless(100).1)).await.expect("headers").into_inner();
-        for _ in 0..round % 3 {
-            patiently(down.message()).await.expect("a reply").expect("a reply");
-            patiently(talk.message()).await.expect("a reply").expect("a reply");
-        }
-        drop((down, talk));
-    }
-    assert_eq!(channel.stats().outcomes.get(grpc_balance::grpc::Code::Cancelled), 2000);
-    assert_clean(&channel, &server).await;
-    assert_eq!(server.accepted(), 1, "and the connection is the same");
-}
-
-#[tokio::test]
-async fn thousands_of_resets_before_the_headers_leave_nothing_behind() {
-    let turn = AtomicU32::new(0);
-    let server = Greeter::builder("a")
-        .hook(move |parts| match parts.uri.path().ends_with("Unary") {
-            true => Action::Serve,
-            false if turn.fetch_add(1, SeqCst).is_multiple_of(2) => Action::Reset(h2::Reason::CANCEL),
-            false => Action::Reset(h2::Reason::INTERNAL_ERROR),
-        })
-        .start()
-        .await;
-    let channel = channel(&server).await;
-    let mut codes = [0, 0];
-    // A unary call between them: servers take too many resets in a row for an attack.
-    for _ in 0..2000 {
-        let mut client = EchoClient::new(channel.clone());
-        let status = patiently(client.download(replies(1, 1))).await.expect_err("a reset");
-        match status.code() {
-            Code::Cancelled => codes[0] += 1,
-            Code::Internal => codes[1] += 1,
-            _ => panic!("{status}"),
-        }
-        patiently(client.unary(of(b""))).await.expect("it is served");
-    }
-    assert_eq!(codes, [1000, 1000]);
-    assert_clean(&channel, &server).await;
 }
 
 #[tokio::test]
