@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
 
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The body of a balanced response. Dropping it before its end cancels the call.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
-pub struct Body<T> {
+pub struct Body<T: HttpBody> {
     /// `None` once the deadline has cut it off.
     #[pin]
     inner: Option<T>,
@@ -109,6 +109,19 @@ where
     }
 }
 
+#[pinned_drop]
+impl<T: HttpBody> PinnedDrop for Body<T> {
+    /// Whoever goes by `is_end_stream` stops at the last data and never asks for the end that there would be.
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(call) = this.call.take()
+            && this.inner.as_pin_mut().is_some_and(|inner| inner.is_end_stream())
+        {
+            call.end(status_of(*this.http, &HeaderMap::new()));
+        }
+    }
+}
+
 fn too_late(endpoint: &Arc<Endpoint>) -> Error {
     Error::new(Code::DeadlineExceeded, Phase::Stream, "the response did not end in time").at(endpoint.clone())
 }
@@ -123,8 +136,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let mut inner = inner;
-        let polled = inner.as_mut().poll_frame(cx);
+        let polled = inner.poll_frame(cx);
         // A server that cancels what ran out of time says the same as the deadline.
         if let (Poll::Ready(Some(Err(error))), Some((deadline, endpoint))) = (&polled, &this.deadline)
             && deadline.is_behind(error, Instant::now())
@@ -136,7 +148,7 @@ where
             return Poll::Ready(Some(Err(late)));
         }
         let ends = match &polled {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => inner.is_end_stream(),
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => false,
             Poll::Ready(_) => true,
             Poll::Pending => false,
         };
