@@ -62,6 +62,7 @@ where
     released: Option<oneshot::Receiver<()>>,
     monitor: Monitor,
     busy: bool,
+    gave_way: bool,
     alarm: Alarm,
     farewell: Alarm,
 }
@@ -99,6 +100,7 @@ where
             released: Some(released),
             monitor,
             busy: false,
+            gave_way: false,
             alarm: Alarm::default(),
             farewell: Alarm::default(),
         }
@@ -241,6 +243,13 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        // A call that goes out wakes this task, which tokio then runs next. Giving way once lets all others that are
+        // ready send their calls first, so that one write carries them.
+        this.gave_way = !this.gave_way;
+        if this.gave_way {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         for part in [Self::poll_connection, Self::poll_farewell, Self::poll_keepalive] {
             if let Poll::Ready(cause) = part(this, cx) {
                 this.link.close(cause);
