@@ -236,3 +236,19 @@ async fn a_trailers_only_response_stays_one_and_ends_the_call_at_once() {
     let calls = balance.core.shared.published.load().ready.endpoints()[0].load().calls();
     assert_eq!((calls.failed, calls.in_flight()), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_ends_with_its_data_is_no_cancelled_call() {
+    let (balance, mut peers, _rest) = connected(1, usize::MAX).await;
+    let mut call = call(&balance);
+    assert!(poll!(&mut call).is_pending());
+    let frames = peers[0].received().expect("the call was sent").stream();
+    let mut body = call.await.expect("headers").into_body();
+    frames.send(Ok(Frame::data(Bytes::from_static(b"x")))).expect("the body is read");
+    drop(frames);
+    body.frame().await.expect("a frame").expect("data");
+    assert!(body.is_end_stream());
+    drop(body);
+    let calls = balance.core.shared.published.load().ready.endpoints()[0].load().calls();
+    assert_eq!((calls.succeeded, calls.cancelled, calls.in_flight()), (1, 0, 0));
+}

@@ -298,7 +298,7 @@ impl Body for ScriptedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.frames.is_none()
+        self.frames.as_ref().is_none_or(|frames| frames.is_closed() && frames.is_empty())
     }
 }
 

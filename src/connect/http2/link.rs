@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use h2::Reason;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     connect::Permit,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Link {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) runtime: Handle,
+    /// The task that drives the connection, once there is one.
+    driver: OnceLock<AbortHandle>,
     /// Why the connection closed.
     closed: OnceLock<Error>,
     calls: AtomicUsize,
@@ -35,6 +37,7 @@ impl Link {
         Self {
             endpoint,
             runtime,
+            driver: OnceLock::new(),
             closed: OnceLock::new(),
             calls: AtomicUsize::new(0),
             progressed: AtomicBool::new(false),
@@ -55,6 +58,18 @@ impl Link {
 
     pub(super) fn take_progress(&self) -> bool {
         self.progressed.load(Relaxed) && self.progressed.swap(false, AcqRel)
+    }
+
+    pub(super) fn driven_by(&self, driver: AbortHandle) {
+        let _ = self.driver.set(driver);
+    }
+
+    /// Ends the connection and its streams at once, because of this.
+    pub(super) fn abort(&self, cause: Error) {
+        self.close(cause);
+        if let Some(driver) = self.driver.get() {
+            driver.abort();
+        }
     }
 
     pub(super) fn close(&self, cause: Error) {

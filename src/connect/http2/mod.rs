@@ -79,7 +79,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{oneshot, watch},
-    task::AbortHandle,
 };
 
 pub use self::{body::Body, config::Http2Config, response::ResponseFuture};
@@ -106,7 +105,6 @@ pub struct Http2 {
     link: Arc<Link>,
     scheme: Scheme,
     authority: Authority,
-    driver: AbortHandle,
     /// Its drop tells the driver that no more calls come.
     _in_use: oneshot::Sender<()>,
 }
@@ -148,13 +146,10 @@ where
         let mut driver =
             Driver::new(connection, sender.clone(), reads, link.clone(), state, released, monitor);
         poll_fn(|cx| driver.poll_settings(cx)).await?;
-        let driver = link.runtime.spawn(driver).abort_handle();
-        let (cut_link, cut_driver) = (link.clone(), driver.clone());
-        let connection = Http2 { sender, link, scheme, authority, driver, _in_use: in_use };
-        Ok(Established::new(Arc::new(connection), health).cut_by(move |cause| {
-            cut_link.close(cause);
-            cut_driver.abort();
-        }))
+        link.driven_by(link.runtime.spawn(driver).abort_handle());
+        let cut = link.clone();
+        let connection = Http2 { sender, link, scheme, authority, _in_use: in_use };
+        Ok(Established::new(Arc::new(connection), health).cut_by(move |cause| cut.abort(cause)))
     }
 }
 
@@ -186,8 +181,7 @@ impl Http2 {
     ///
     /// To let them finish, drop all clones of the `Arc` instead.
     pub fn abort(&self, cause: Error) {
-        self.link.close(cause);
-        self.driver.abort();
+        self.link.abort(cause);
     }
 
     /// Whether it is the request's fault if it cannot be sent.
