@@ -20,6 +20,7 @@ use crate::{
         members::Member,
         plane::{Held, Plane, Rest},
         race::{Entrants, Progress, Race},
+        retired::Retired,
         shared::Shared,
         snapshot::{Choice, Snapshot},
     },
@@ -32,7 +33,7 @@ use crate::{
     error::{Error, Phase},
     grpc::Code,
     load::Load,
-    policy::{Policy, ReadySet, Wants},
+    policy::{Policy, Wants},
     stats::EndpointStats,
 };
 
@@ -58,8 +59,7 @@ pub(crate) struct Control<C: Connect> {
     all_wanted: bool,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
-    /// Snapshots that some call may still be reading. The control plane frees them, so that no call pays for it.
-    retired: Vec<Arc<Snapshot<C::Connection>>>,
+    retired: Retired<C::Connection>,
 }
 
 impl<C: Connect> Control<C> {
@@ -86,7 +86,7 @@ impl<C: Connect> Control<C> {
             race: None,
             all_wanted: false,
             dirty: false,
-            retired: Vec::new(),
+            retired: Retired::new(),
         }
     }
 
@@ -114,7 +114,7 @@ impl<C: Connect> Control<C> {
             if mem::take(&mut self.dirty) {
                 self.publish();
             }
-            self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            self.retired.reap(&self.shared.plane().members);
         }
     }
 
@@ -139,7 +139,7 @@ impl<C: Connect> Control<C> {
                 shared.mirror.resolved();
                 plane.last_error = None;
                 self.apply(&mut plane, &set, wants);
-                plane.set = Some(set);
+                plane.resolved = true;
             }
             Some(Err(error)) => {
                 shared.stats.resolution_failed(&error);
@@ -148,7 +148,7 @@ impl<C: Connect> Control<C> {
             }
             None => {
                 self.resolver = None;
-                if plane.set.is_none() && plane.last_error.is_none() {
+                if !plane.resolved && plane.last_error.is_none() {
                     let message = format!("discovery of `{}` ended without an answer", shared.target);
                     plane.last_error = Some(Error::new(Code::Unavailable, Phase::Resolve, message));
                 }
@@ -293,8 +293,7 @@ impl<C: Connect> Control<C> {
     fn publish(&mut self) {
         self.generation += 1;
         let generation = self.generation;
-        let ready: ReadySet =
-            self.shared.plane().members.iter().filter_map(|member| member.state.ready.clone()).collect();
+        let ready = self.retired.next(&self.shared.plane().members);
         // Outside the lock, for the policy is the user's code.
         let picker = (!ready.is_empty()).then(|| self.policy.build(&ready));
         let plane = self.shared.plane();

@@ -70,7 +70,10 @@ impl<M> Members<M> {
         mut remove: impl FnMut(Member<M>),
     ) -> Reconciled {
         let new = set.endpoints();
-        let (before, after) = self.changed_ranges(new);
+        let (before, after) = changed_ranges(self.len(), new.len(), |old, i| {
+            let old = self.at(old).map(|member| &member.endpoint);
+            old.is_some_and(|old| Arc::ptr_eq(old, &new[i]) || *old == new[i])
+        });
         let mut reconciled = Reconciled::default();
         let mut old: HashMap<EndpointKey, usize> = HashMap::with_capacity(before.len());
         for &slot in &self.order[before.clone()] {
@@ -113,19 +116,18 @@ impl<M> Members<M> {
         self.order.splice(before, middle);
         reconciled
     }
+}
 
-    /// What is left of the old order and of the new set without the same beginning and the same end.
-    fn changed_ranges(&self, new: &[Arc<Endpoint>]) -> (Range<usize>, Range<usize>) {
-        let same = |old: usize, new: &Arc<Endpoint>| {
-            self.at(old).is_some_and(|member| Arc::ptr_eq(&member.endpoint, new) || member.endpoint == *new)
-        };
-        let shorter = self.order.len().min(new.len());
-        let start = (0..shorter).take_while(|&i| same(i, &new[i])).count();
-        let end = (0..shorter - start)
-            .take_while(|&i| same(self.order.len() - 1 - i, &new[new.len() - 1 - i]))
-            .count();
-        (start..self.order.len() - end, start..new.len() - end)
-    }
+/// What is left of an old and of a new list without the same beginning and the same end. `same` compares by indices.
+pub(crate) fn changed_ranges(
+    old: usize,
+    new: usize,
+    same: impl Fn(usize, usize) -> bool,
+) -> (Range<usize>, Range<usize>) {
+    let shorter = old.min(new);
+    let start = (0..shorter).take_while(|&i| same(i, i)).count();
+    let end = (1..=shorter - start).take_while(|&i| same(old - i, new - i)).count();
+    (start..old - end, start..new - end)
 }
 
 #[cfg(test)]
@@ -168,8 +170,27 @@ mod tests {
         let mut more = many.clone();
         more.insert(500, endpoint(5000, 1));
         let set = EndpointSet::new(more, 2);
-        assert_eq!(members.changed_ranges(set.endpoints()), (500..500, 500..501));
         assert_eq!(reconcile(&mut members, &set), Reconciled { added: 1, removed: 0, updated: 0 });
+    }
+
+    #[test]
+    fn only_what_differs_is_a_changed_range() {
+        let ranges = |old: &str, new: &str| {
+            let (before, after) =
+                changed_ranges(old.len(), new.len(), |i, j| old.as_bytes()[i] == new.as_bytes()[j]);
+            (old[before].to_owned(), new[after].to_owned())
+        };
+        for (old, new, before, after) in [
+            ("", "", "", ""),
+            ("abc", "abc", "", ""),
+            ("", "abc", "", "abc"),
+            ("abcd", "abd", "c", ""),
+            ("abd", "abcd", "", "c"),
+            ("aaa", "aa", "a", ""),
+            ("abcd", "axyd", "bc", "xy"),
+        ] {
+            assert_eq!(ranges(old, new), (before.to_owned(), after.to_owned()), "{old} {new}");
+        }
     }
 
     proptest! {

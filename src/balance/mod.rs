@@ -46,6 +46,7 @@ mod plane;
 mod published;
 mod race;
 mod record;
+mod retired;
 mod shared;
 mod snapshot;
 mod state;

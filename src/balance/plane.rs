@@ -9,7 +9,7 @@ use crate::{
         state::Connectivity,
     },
     connect::subchannel::{Id, Lanes, Status, Subchannel},
-    endpoint::{Endpoint, EndpointSet},
+    endpoint::Endpoint,
     error::{Error, Phase},
     grpc::Code,
     load::Load,
@@ -20,7 +20,8 @@ use crate::{
 /// The endpoints of the current set and those that drain. The control task changes it, under a lock that no call
 /// ever takes; statistics read it.
 pub(crate) struct Plane<C> {
-    pub(crate) set: Option<Arc<EndpointSet>>,
+    /// Whether discovery has ever answered.
+    pub(crate) resolved: bool,
     /// Why the latest resolution failed, if it did.
     pub(crate) last_error: Option<Error>,
     pub(crate) members: Members<Held<C>>,
@@ -76,7 +77,7 @@ impl<C: Send + Sync + 'static> Held<C> {
 
 impl<C> Default for Plane<C> {
     fn default() -> Self {
-        Self { set: None, last_error: None, members: Members::new(), draining: HashMap::new() }
+        Self { resolved: false, last_error: None, members: Members::new(), draining: HashMap::new() }
     }
 }
 
@@ -96,10 +97,10 @@ impl<C> Plane<C> {
 
     /// What becomes of calls while no endpoint is ready. `unfinished`: a race has contenders that were not tried yet.
     pub(crate) fn without_endpoints(&self, target: &str, unfinished: bool) -> Choice {
-        let Some(set) = &self.set else {
+        if !self.resolved {
             return self.last_error.clone().map_or(Choice::Wait, Choice::Fail);
-        };
-        if set.is_empty() {
+        }
+        if self.members.len() == 0 {
             let message = format!("`{target}` has no endpoints");
             let error = Error::new(Code::Unavailable, Phase::Resolve, message);
             return Choice::Fail(match &self.last_error {

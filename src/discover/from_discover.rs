@@ -98,7 +98,7 @@ where
         }
         *this.changed = false;
         *this.generation += 1;
-        let set = EndpointSet::new(this.roster.iter().cloned(), *this.generation);
+        let set = EndpointSet::new(this.roster.endpoints().iter().cloned(), *this.generation);
         Poll::Ready(Some(Ok(Arc::new(set))))
     }
 }

@@ -87,8 +87,8 @@ impl PushedHandle {
                 roster.insert(key, endpoint);
             }
             let same = state.generation > 0
-                && state.roster.len() == roster.len()
-                && state.roster.iter().zip(roster.iter()).all(|(old, new)| Arc::ptr_eq(old, new));
+                && state.roster.endpoints().len() == roster.endpoints().len()
+                && state.roster.endpoints().iter().zip(roster.endpoints().iter()).all(|(old, new)| Arc::ptr_eq(old, new));
             state.roster = roster;
             !same
         });
@@ -141,8 +141,8 @@ impl Resolve for Pushed {
         if state.changed || abandoned {
             state.changed = false;
             state.generation += 1;
-            let endpoints = state.roster.iter().cloned().collect();
-            return Poll::Ready(Some(Ok(Arc::new(EndpointSet::from_distinct(endpoints, state.generation)))));
+            let set = EndpointSet::from_distinct(state.roster.endpoints().clone(), state.generation);
+            return Poll::Ready(Some(Ok(Arc::new(set))));
         }
         if state.handles == 0 {
             return Poll::Ready(None);
@@ -165,7 +165,7 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         f.debug_struct("Shared")
-            .field("endpoints", &state.roster.len())
+            .field("endpoints", &state.roster.endpoints().len())
             .field("generation", &state.generation)
             .field("handles", &state.handles)
             .finish_non_exhaustive()

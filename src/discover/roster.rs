@@ -1,56 +1,61 @@
 //! A list of endpoints that changes piecemeal and is published whole.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    sync::Arc,
-};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use crate::endpoint::Endpoint;
 
 /// Endpoints by key, in the order in which their keys came.
 ///
-/// A change costs a hash and a tree step, a snapshot one pass over the pointers.
+/// The list is shared with what was published, and changed in place once nobody looks at that any more: then a change
+/// among ten thousand moves pointers, and touches no endpoint's reference count.
 #[derive(Debug)]
 pub(super) struct Roster<K> {
     places: HashMap<K, u64>,
-    endpoints: BTreeMap<u64, Arc<Endpoint>>,
+    /// The places of `endpoints`, ascending.
+    order: Vec<u64>,
+    endpoints: Arc<Vec<Arc<Endpoint>>>,
     next_place: u64,
 }
 
 impl<K: Eq + Hash> Roster<K> {
     pub(super) fn new() -> Self {
-        Self { places: HashMap::new(), endpoints: BTreeMap::new(), next_place: 0 }
+        Self { places: HashMap::new(), order: Vec::new(), endpoints: Arc::default(), next_place: 0 }
     }
 
     /// Adds an endpoint, or replaces it in its place. Whether that made a difference.
     pub(super) fn insert(&mut self, key: K, endpoint: Arc<Endpoint>) -> bool {
-        let next_place = self.next_place;
-        let place = *self.places.entry(key).or_insert(next_place);
-        if place == next_place {
-            self.next_place = next_place.saturating_add(1);
+        let Some(index) = self.index(&key) else {
+            self.places.insert(key, self.next_place);
+            self.order.push(self.next_place);
+            Arc::make_mut(&mut self.endpoints).push(endpoint);
+            self.next_place += 1;
+            return true;
+        };
+        let differs = *self.endpoints[index] != *endpoint;
+        if differs {
+            Arc::make_mut(&mut self.endpoints)[index] = endpoint;
         }
-        if self.endpoints.get(&place).is_some_and(|old| **old == *endpoint) {
-            return false;
-        }
-        self.endpoints.insert(place, endpoint);
-        true
+        differs
     }
 
     /// Removes an endpoint. Whether it was there.
     pub(super) fn remove(&mut self, key: &K) -> bool {
-        self.places.remove(key).is_some_and(|place| self.endpoints.remove(&place).is_some())
+        let Some(index) = self.index(key) else { return false };
+        self.places.remove(key);
+        self.order.remove(index);
+        Arc::make_mut(&mut self.endpoints).remove(index);
+        true
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&Arc<Endpoint>> {
-        self.places.get(key).and_then(|place| self.endpoints.get(place))
+        self.endpoints.get(self.index(key)?)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.endpoints.len()
+    pub(super) fn endpoints(&self) -> &Arc<Vec<Arc<Endpoint>>> {
+        &self.endpoints
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        self.endpoints.values()
+    fn index(&self, key: &K) -> Option<usize> {
+        self.order.binary_search(self.places.get(key)?).ok()
     }
 }

@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 /// one and keep the order, so that comparing two sets of 10 000 costs little.
 #[derive(Clone, Debug)]
 pub struct EndpointSet {
-    endpoints: Arc<[Arc<Endpoint>]>,
+    endpoints: Arc<Vec<Arc<Endpoint>>>,
     generation: u64,
     resolved_at: Instant,
 }
@@ -30,11 +30,11 @@ impl EndpointSet {
             .map(Into::into)
             .filter(|endpoint| seen.insert(endpoint.key().clone()))
             .collect();
-        Self { endpoints, generation, resolved_at: Instant::now() }
+        Self { endpoints: Arc::new(endpoints), generation, resolved_at: Instant::now() }
     }
 
     /// A set of endpoints of which the caller knows that their identities differ.
-    pub(crate) fn from_distinct(endpoints: Arc<[Arc<Endpoint>]>, generation: u64) -> Self {
+    pub(crate) fn from_distinct(endpoints: Arc<Vec<Arc<Endpoint>>>, generation: u64) -> Self {
         Self { endpoints, generation, resolved_at: Instant::now() }
     }
 

@@ -45,6 +45,11 @@ impl ReadyEndpoint {
         Self { of: Arc::new(Of { endpoint, load, connections: Box::new(connections) }), id, place, weight }
     }
 
+    /// Whether both are the same: one endpoint with the same connections.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.of, &other.of)
+    }
+
     /// The connections that it carries, if they are of this type.
     pub(crate) fn connections<T: Any>(&self) -> Option<&T> {
         self.of.connections.downcast_ref()
@@ -91,7 +96,7 @@ pub struct ReadySet(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    endpoints: Box<[ReadyEndpoint]>,
+    endpoints: Vec<ReadyEndpoint>,
     readings: Readings,
 }
 
@@ -114,6 +119,11 @@ impl ReadySet {
         self.0.endpoints.is_empty()
     }
 
+    /// The list, to be made into another one, unless somebody else holds the set too.
+    pub(crate) fn reclaim(self) -> Option<Vec<ReadyEndpoint>> {
+        Arc::into_inner(self.0).map(|inner| inner.endpoints)
+    }
+
     /// [`Load::pending`] of the endpoint with this index, by the short way.
     pub(super) fn pending(&self, index: usize, now: Instant) -> u64 {
         self.0.readings.pending(index, now, || self.0.endpoints[index].load())
@@ -133,7 +143,12 @@ impl fmt::Debug for ReadySet {
 
 impl FromIterator<ReadyEndpoint> for ReadySet {
     fn from_iter<I: IntoIterator<Item = ReadyEndpoint>>(endpoints: I) -> Self {
-        let endpoints: Box<[ReadyEndpoint]> = endpoints.into_iter().collect();
+        endpoints.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+impl From<Vec<ReadyEndpoint>> for ReadySet {
+    fn from(endpoints: Vec<ReadyEndpoint>) -> Self {
         let places = endpoints.iter().map(|endpoint| (endpoint.place, endpoint));
         let readings = Readings::new(places, |endpoint| &**endpoint.load());
         Self(Arc::new(Inner { endpoints, readings }))

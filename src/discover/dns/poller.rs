@@ -204,7 +204,7 @@ impl<L: Lookup> Poller<L> {
         }
         self.published = self.known.endpoints().cloned().collect();
         self.generation += 1;
-        let set = EndpointSet::from_distinct(self.published.as_slice().into(), self.generation);
+        let set = EndpointSet::from_distinct(Arc::new(self.published.clone()), self.generation);
         tracing::debug!(name = %self.name, endpoints = set.len(), generation = set.generation(), "resolved");
         self.ready.push_back(Ok(Arc::new(set)));
     }
