@@ -60,7 +60,8 @@ enum State<F> {
         #[pin]
         response: F,
         in_flight: Option<InFlight>,
-        endpoint: Arc<Endpoint>,
+        /// `None` once the response has it.
+        endpoint: Option<Arc<Endpoint>>,
     },
 }
 
@@ -119,10 +120,12 @@ where
                 },
                 StateProjection::Send { response, in_flight, endpoint } => match response.poll(cx) {
                     Poll::Ready(Ok(response)) => {
-                        let (Some(in_flight), Some(record)) = (in_flight.take(), call.record.take()) else {
+                        let (Some(in_flight), Some(endpoint), Some(record)) =
+                            (in_flight.take(), endpoint.take(), call.record.take())
+                        else {
                             return Poll::Ready(Err(done_already()));
                         };
-                        let peer = Peer::new(endpoint.clone(), record.attempts());
+                        let peer = Peer::new(endpoint, record.attempts());
                         let observer = &call.core.observer;
                         let deadline = call.deadline.take();
                         return Poll::Ready(Ok(Body::respond(
@@ -136,7 +139,7 @@ where
                             continue;
                         }
                     },
-                    Poll::Pending if call.is_late(cx) => no_response_in_time(Some(endpoint)),
+                    Poll::Pending if call.is_late(cx) => no_response_in_time(endpoint.as_ref()),
                     Poll::Pending => return Poll::Pending,
                 },
             };
@@ -198,7 +201,7 @@ where
                     let Some(request) = self.request.take() else { return Err(done_already()) };
                     record.goes();
                     let in_flight = Some(InFlight::start(ready.load().clone(), now));
-                    let endpoint = ready.endpoint().clone();
+                    let endpoint = Some(ready.endpoint().clone());
                     let response = lane.connection.send(request, permit);
                     state.set(State::Send { response, in_flight, endpoint });
                     return Ok(());
