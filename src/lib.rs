@@ -19,6 +19,7 @@ pub mod discover;
 pub mod endpoint;
 pub mod error;
 pub mod grpc;
+pub mod health;
 pub mod load;
 #[cfg(feature = "metrics")]
 pub mod metrics;

@@ -88,7 +88,12 @@ impl PushedHandle {
             }
             let same = state.generation > 0
                 && state.roster.endpoints().len() == roster.endpoints().len()
-                && state.roster.endpoints().iter().zip(roster.endpoints().iter()).all(|(old, new)| Arc::ptr_eq(old, new));
+                && state
+                    .roster
+                    .endpoints()
+                    .iter()
+                    .zip(roster.endpoints().iter())
+                    .all(|(old, new)| Arc::ptr_eq(old, new));
             state.roster = roster;
             !same
         });
