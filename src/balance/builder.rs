@@ -12,6 +12,7 @@ use crate::{
     backoff::Backoff,
     balance::{
         Balance,
+        checks::{self, Checks, StartProbe},
         control::Control,
         plane::Plane,
         published::Published,
@@ -23,6 +24,7 @@ use crate::{
     discover::Resolve,
     error::Error,
     grpc::Classify,
+    health::{Health, Panic, SlowStart},
     load::SetLoad,
     metrics::Mirror,
     policy::{P2c, Policy},
@@ -43,6 +45,7 @@ pub struct Builder<C> {
     wait_for_ready: bool,
     classify: Classify,
     methods: Vec<String>,
+    checks: checks::Settings,
     random: Random,
     worker: Option<Worker>,
 }
@@ -65,6 +68,7 @@ impl<C> Builder<C> {
             wait_for_ready: false,
             classify: Classify::default(),
             methods: Vec::new(),
+            checks: checks::Settings::default(),
             random: Random::from_os(),
             worker: None,
         }
@@ -81,6 +85,7 @@ impl<C> Builder<C> {
             wait_for_ready,
             classify,
             methods,
+            checks,
             random,
             worker,
             ..
@@ -96,6 +101,7 @@ impl<C> Builder<C> {
             wait_for_ready,
             classify,
             methods,
+            checks,
             random,
             worker,
         }
@@ -171,6 +177,27 @@ impl<C> Builder<C> {
         self
     }
 
+    /// Sets what happens when few endpoints are healthy. Default [`Panic::below`] 50 %, as Envoy's
+    /// `healthy_panic_threshold`: then health is ignored, since so many cannot be unwell at once, or else those few
+    /// would be overrun.
+    pub fn panic(mut self, panic: Panic) -> Self {
+        self.checks.panic = panic;
+        self
+    }
+
+    /// Lets the weight of an endpoint that is new among older ones grow over a window (Envoy's `slow_start_config`).
+    /// Default: none, a new endpoint gets its full share at once.
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.checks.slow_start = Some(slow_start);
+        self
+    }
+
+    /// Starts this for each endpoint, and lets verdicts decide who gets calls.
+    pub(crate) fn start_probe(mut self, start: StartProbe) -> Self {
+        self.checks.probe = Some(start);
+        self
+    }
+
     /// Fixes the seed of every random decision, for tests. Default: seeded by the operating system.
     pub fn seed(mut self, seed: u64) -> Self {
         self.random = Random::seeded(seed);
@@ -201,6 +228,8 @@ impl<C> Builder<C> {
         let random = Arc::new(self.random);
         let room = Arc::<Room>::default();
         let mirror = Arc::new(Mirror::new(self.target.clone(), &self.methods));
+        let (reporter, health) = Health::new(self.target.clone());
+        let checks = Checks::new(self.checks, reporter, stats.clone(), self.target.clone());
         let shared = Arc::new(Shared {
             target: self.target,
             published: Published::new(Snapshot::without_endpoints(Choice::Wait, 0)),
@@ -213,6 +242,7 @@ impl<C> Builder<C> {
             discovery: self.resolver.status(),
             mirror: mirror.clone(),
             connectivity: watch::Sender::new(Connectivity::new(ChannelState::Idle, 0, 0, None)),
+            health,
             deadline: self.deadline,
             wait_for_ready: self.wait_for_ready,
             may_grow: self.settings.max_connections > 1,
@@ -227,7 +257,7 @@ impl<C> Builder<C> {
             mirror: mirror.clone(),
         };
         let control =
-            Control::new(shared.clone(), connections, self.policy, self.resolver, worker.clone(), handles);
+            Control::new(shared.clone(), connections, self.policy, self.resolver, worker.clone(), checks, handles);
         worker.spawn(control.run());
         let observer = Arc::new(Observer { classify: self.classify, stats, mirror, _handle: handle });
         Ok(Balance { core: Arc::new(Core { shared, observer }) })

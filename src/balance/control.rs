@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     balance::{
+        checks::Checks,
         members::Member,
         plane::{Held, Plane, Rest},
         race::{Entrants, Progress, Race},
@@ -57,6 +58,7 @@ pub(crate) struct Control<C: Connect> {
     race: Option<(Race, Vec<usize>)>,
     /// Every member is wanted already.
     all_wanted: bool,
+    checks: Checks,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
     retired: Retired<C::Connection>,
@@ -69,6 +71,7 @@ impl<C: Connect> Control<C> {
         policy: Arc<dyn Policy>,
         resolver: Resolver,
         worker: Worker,
+        checks: Checks,
         handles: oneshot::Receiver<Infallible>,
     ) -> Self {
         let (report_to, reports) = mpsc::unbounded_channel();
@@ -85,6 +88,7 @@ impl<C: Connect> Control<C> {
             generation: 0,
             race: None,
             all_wanted: false,
+            checks,
             dirty: false,
             retired: Retired::new(),
         }
@@ -98,6 +102,7 @@ impl<C: Connect> Control<C> {
                 _ = &mut self.handles => return,
                 resolved = next(&mut self.resolver) => self.resolved(resolved),
                 Some(report) = self.reports.recv() => self.reported(report),
+                verdict = self.checks.next() => self.dirty |= self.checks.hear(&mut self.shared.plane(), verdict),
                 () = self.shared.demand.notified() => self.grow(),
                 () = until(wake_at) => {}
             }
@@ -110,6 +115,10 @@ impl<C: Connect> Control<C> {
             while let Ok(report) = self.reports.try_recv() {
                 self.reported(report);
             }
+            while let Some(verdict) = self.checks.try_next() {
+                self.dirty |= self.checks.hear(&mut self.shared.plane(), verdict);
+            }
+            self.dirty |= self.checks.next_wake().is_some_and(|at| at <= Instant::now());
             self.run_race();
             if mem::take(&mut self.dirty) {
                 self.publish();
@@ -121,7 +130,7 @@ impl<C: Connect> Control<C> {
     fn wake_at(&self) -> Option<Instant> {
         let reap = (!self.retired.is_empty()).then(|| Instant::now() + REAP_AFTER);
         let race = self.race.as_ref().and_then(|(race, _)| race.next_start());
-        reap.into_iter().chain(race).min()
+        reap.into_iter().chain(race).chain(self.checks.next_wake()).min()
     }
 
     fn resolved(&mut self, resolved: Option<Result<Arc<EndpointSet>, Error>>) {
@@ -178,13 +187,25 @@ impl<C: Connect> Control<C> {
                 if all {
                     subchannel.connect(endpoint.clone());
                 }
-                Held::new(Rest { id, subchannel, status: Status::Idle, load, stats, wanted: all })
+                let mut held = Held::new(Rest {
+                    id,
+                    subchannel,
+                    status: Status::Idle,
+                    load,
+                    stats,
+                    wanted: all,
+                    verdict: None,
+                    probing: None,
+                });
+                self.checks.watch(&mut held, endpoint);
+                held
             },
             Held::update,
             |Member { endpoint, mut state }| {
                 state.rest.subchannel.drain();
                 // A connection closes with its last holder.
                 state.ready = None;
+                state.rest.probing = None;
                 draining.insert(state.rest.id.serial, Member { endpoint, state });
             },
         );
@@ -252,6 +273,7 @@ impl<C: Connect> Control<C> {
         let mut plane = shared.plane();
         if let Change::Drained = change {
             plane.draining.remove(&id.serial);
+            self.checks.report(&plane);
             return;
         }
         let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.rest.id == id) else {
@@ -293,7 +315,11 @@ impl<C: Connect> Control<C> {
     fn publish(&mut self) {
         self.generation += 1;
         let generation = self.generation;
-        let ready = self.retired.next(&self.shared.plane().members);
+        let ready = {
+            let mut plane = self.shared.plane();
+            self.checks.admit(&mut plane, Instant::now());
+            self.retired.next(&plane.members)
+        };
         // Outside the lock, for the policy is the user's code.
         let picker = (!ready.is_empty()).then(|| self.policy.build(&ready));
         let plane = self.shared.plane();

@@ -35,6 +35,7 @@
 mod body;
 mod builder;
 mod call;
+mod checks;
 mod choose;
 mod connected;
 mod control;
@@ -49,6 +50,7 @@ mod record;
 mod retired;
 mod shared;
 mod snapshot;
+mod standing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,7 @@ use crate::{
     discover::Resolve,
     endpoint::Endpoint,
     error::Error,
+    health::Health,
     stats::Snapshot,
 };
 
@@ -97,6 +100,14 @@ impl<C: Connect> Balance<C> {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Connectivity> {
         self.core.shared.connectivity.subscribe()
+    }
+
+    /// How many endpoints are healthy, and why others are not, as a handle that a health check can read.
+    ///
+    /// It does not keep the balancer alive.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.core.shared.health.clone()
     }
 
     /// What the balancer and each endpoint are doing and have done.

@@ -4,14 +4,17 @@ use std::{collections::HashMap, marker::PhantomData, sync::Arc};
 
 use crate::{
     balance::{
+        checks::Probing,
         members::{Member, Members},
         snapshot::{Choice, Snapshot},
+        standing::Standing,
         state::Connectivity,
     },
     connect::subchannel::{Id, Lanes, Status, Subchannel},
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::Code,
+    health::Verdict,
     load::Load,
     policy::ReadyEndpoint,
     stats::{ChannelState, EndpointStats},
@@ -35,6 +38,7 @@ pub(crate) struct Plane<C> {
 pub(crate) struct Held<C> {
     /// Here while a connection takes calls; it carries them.
     pub(crate) ready: Option<ReadyEndpoint>,
+    pub(crate) standing: Standing,
     pub(crate) rest: Box<Rest>,
     _connections: PhantomData<fn() -> C>,
 }
@@ -46,11 +50,31 @@ pub(crate) struct Rest {
     pub(crate) load: Arc<Load>,
     pub(crate) stats: Arc<EndpointStats>,
     pub(crate) wanted: bool,
+    /// What the probe found, if there is one.
+    pub(crate) verdict: Option<Verdict>,
+    /// Ends the probing when it is dropped.
+    pub(crate) probing: Option<Probing>,
+}
+
+impl<C> Held<C> {
+    /// Why it is not fit for calls; of use only while it is not.
+    pub(crate) fn why_unfit(&self) -> Arc<str> {
+        if self.standing.ejected {
+            return "ejected".into();
+        }
+        let cause = self.rest.verdict.as_ref().and_then(Verdict::cause);
+        cause.cloned().unwrap_or_else(|| "awaits its first verdict".into())
+    }
+
+    /// The endpoint as the picker gets it, if it may have calls.
+    pub(crate) fn admitted(&self) -> Option<&ReadyEndpoint> {
+        self.ready.as_ref().filter(|_| self.standing.is_admitted())
+    }
 }
 
 impl<C: Send + Sync + 'static> Held<C> {
     pub(crate) fn new(rest: Rest) -> Self {
-        Self { ready: None, rest: Box::new(rest), _connections: PhantomData }
+        Self { ready: None, standing: Standing::default(), rest: Box::new(rest), _connections: PhantomData }
     }
 
     /// The connections are these now.
@@ -108,19 +132,34 @@ impl<C> Plane<C> {
                 None => error,
             });
         }
-        let mut failures = 0;
-        let mut latest = None;
+        let (mut failures, mut latest) = (0, None);
+        let (mut unfit, mut latest_unfit) = (0, None);
         for member in self.members.iter().filter(|member| member.state.rest.wanted) {
             match &member.state.rest.status {
                 Status::Failed(cause) => {
                     failures += 1;
                     latest = Some(cause);
                 }
+                Status::Ready if !member.state.standing.is_awaiting() => {
+                    unfit += 1;
+                    latest_unfit = Some(member);
+                }
                 Status::Idle | Status::Connecting | Status::Ready => return Choice::Wait,
             }
         }
-        match latest {
-            Some(cause) if !unfinished => {
+        if unfinished {
+            return Choice::Wait;
+        }
+        match (latest, latest_unfit) {
+            (_, Some(Member { endpoint, state })) => {
+                let text = format!(
+                    "no healthy endpoint: {unfit} of {} are unfit for calls; one of them: {}",
+                    self.members.len(),
+                    state.why_unfit()
+                );
+                Choice::Fail(Error::new(Code::Unavailable, Phase::Pick, text).at(endpoint.clone()))
+            }
+            (Some(cause), None) => {
                 let message = match failures {
                     1 => "no connection to the only endpoint".to_owned(),
                     n => format!("no connection to any of {n} endpoints; one of them"),
@@ -128,7 +167,7 @@ impl<C> Plane<C> {
                 let text = format!("{message}: {cause}");
                 Choice::Fail(Error::new(Code::Unavailable, Phase::Connect, text).because(cause.clone()))
             }
-            _ => Choice::Wait,
+            (None, None) => Choice::Wait,
         }
     }
 

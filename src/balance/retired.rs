@@ -35,7 +35,7 @@ impl<C> Retired<C> {
         self.snapshots.push(snapshot);
     }
 
-    /// The members that are ready, as a set for the next snapshot.
+    /// The members that are admitted, as a set for the next snapshot.
     pub(crate) fn next(&mut self, members: &Members<Held<C>>) -> ReadySet {
         let mut list = self.spare.take().unwrap_or_default();
         follow(&mut list, members);
@@ -62,10 +62,10 @@ impl<C> Retired<C> {
     }
 }
 
-/// Makes the list that of the members that are ready.
+/// Makes the list that of the members that are admitted.
 fn follow<C>(list: &mut Vec<ReadyEndpoint>, members: &Members<Held<C>>) {
     let ready: Vec<&ReadyEndpoint> =
-        members.iter().filter_map(|member| member.state.ready.as_ref()).collect();
+        members.iter().filter_map(|member| member.state.admitted()).collect();
     let (before, after) = changed_ranges(list.len(), ready.len(), |old, new| list[old].is(ready[new]));
     list.splice(before, ready[after].iter().map(|&ready| ready.clone()));
 }

@@ -16,6 +16,7 @@ use crate::{
     connect::{Connect, Room},
     discover::Status,
     grpc::Classify,
+    health::Health,
     load::SetLoad,
     metrics::Mirror,
     random::Random,
@@ -38,6 +39,7 @@ pub(crate) struct Shared<C: Connect> {
     pub(crate) discovery: Option<Status>,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) connectivity: watch::Sender<Connectivity>,
+    pub(crate) health: Health,
     pub(crate) deadline: Option<Duration>,
     pub(crate) wait_for_ready: bool,
     /// Whether an endpoint may have more than one connection.

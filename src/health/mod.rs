@@ -18,9 +18,13 @@
 //! ```
 
 mod judge;
+mod panic;
+mod slow_start;
 mod summary;
 
 pub use self::{
     judge::{Finding, Judge, Thresholds, Verdict},
+    panic::Panic,
+    slow_start::SlowStart,
     summary::{Health, Reporter, Summary},
 };

@@ -6,9 +6,6 @@ use tokio::sync::watch;
 
 use crate::endpoint::Endpoint;
 
-/// How many unfit endpoints a summary names.
-const NAMED: usize = 16;
-
 /// How the endpoints of one cluster are at one moment.
 ///
 /// An endpoint is *healthy* when its latest verdict passes (or nothing probes it), it is not ejected, and a connection
@@ -28,6 +25,9 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How many unfit endpoints a summary names at most.
+    pub(crate) const NAMED: usize = 16;
+
     /// A cluster that resolved to this many endpoints, of which nothing more is known.
     #[must_use]
     pub fn of(total: usize) -> Self {
@@ -87,7 +87,7 @@ impl Summary {
     /// Names an endpoint that is not fit, and why. Only the first 16 are kept.
     #[must_use]
     pub fn unfit(mut self, endpoint: Arc<Endpoint>, cause: impl Into<Arc<str>>) -> Self {
-        if self.unfit.len() < NAMED {
+        if self.unfit.len() < Self::NAMED {
             self.unfit.push((endpoint, cause.into()));
         }
         self

@@ -45,9 +45,13 @@ impl ReadyEndpoint {
         Self { of: Arc::new(Of { endpoint, load, connections: Box::new(connections) }), id, place, weight }
     }
 
-    /// Whether both are the same: one endpoint with the same connections.
+    /// Whether both are the same: one endpoint with the same connections and weight.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.of, &other.of)
+        Arc::ptr_eq(&self.of, &other.of) && self.weight == other.weight
+    }
+
+    pub(crate) fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
     }
 
     /// The connections that it carries, if they are of this type.
@@ -73,7 +77,7 @@ impl ReadyEndpoint {
         self.id
     }
 
-    /// Its share of calls, relative to the others.
+    /// Its share of calls, relative to the others: the endpoint's weight, or a multiple of it under slow start.
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight

@@ -22,7 +22,8 @@ const QUEUED: usize = CODES;
 const REPICKED: usize = CODES + 1;
 const RETRIED: usize = CODES + 2;
 const EXPIRED: usize = CODES + 3;
-const COUNTERS: usize = CODES + 4;
+const PANICKED: usize = CODES + 4;
+const COUNTERS: usize = CODES + 5;
 
 /// The counters of a channel that belong to no endpoint.
 ///
@@ -89,6 +90,11 @@ impl ChannelStats {
         self.calls.increment(EXPIRED);
     }
 
+    /// Counts a panic: so few endpoints were healthy that health is ignored.
+    pub fn panicked(&self) {
+        self.calls.increment(PANICKED);
+    }
+
     /// Notes what discovery said.
     pub fn resolved(&self, set: &EndpointSet) {
         self.resolutions.fetch_add(1, Relaxed);
@@ -123,7 +129,7 @@ impl ChannelStats {
         for (sum, count) in outcomes.0.iter_mut().zip(&calls) {
             *sum = *count;
         }
-        let [.., queued, repicked, retried, expired] = calls;
+        let [.., queued, repicked, retried, expired, panics] = calls;
         let confirmed = self.confirmed.load();
         Snapshot {
             target: target.into(),
@@ -134,6 +140,7 @@ impl ChannelStats {
             repicked,
             retried,
             expired,
+            panics,
             resolutions: self.resolutions.load(Relaxed),
             failed_resolutions: self.failed_resolutions.load(Relaxed),
             resolved: confirmed.as_ref().map(|confirmed| confirmed.endpoints),

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub retried: u64,
     /// Calls whose deadline passed here, rather than at the server.
     pub expired: u64,
+    /// How often so few endpoints were healthy that health was ignored.
+    pub panics: u64,
     /// Answers from discovery.
     pub resolutions: u64,
     /// Failures of discovery.

@@ -4,6 +4,7 @@ mod calls;
 mod connections;
 mod deadlines;
 mod hazards;
+mod health;
 mod lifecycle;
 mod scripted;
 mod waiting;
