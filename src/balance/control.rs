@@ -41,6 +41,10 @@ use crate::{
 /// How soon a retired snapshot that a call was reading is looked at again.
 const REAP_AFTER: Duration = Duration::from_millis(10);
 
+/// A publication over very many endpoints takes a while. This many times as long passes before the next one, so that
+/// ten thousand first verdicts, one by one, do not take a whole core.
+const REST: u32 = 10;
+
 type Resolver = Pin<Box<dyn Resolve>>;
 
 pub(crate) struct Control<C: Connect> {
@@ -61,6 +65,8 @@ pub(crate) struct Control<C: Connect> {
     checks: Checks,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
+    /// When the next publication may be.
+    rested: Instant,
     retired: Retired<C::Connection>,
 }
 
@@ -90,6 +96,7 @@ impl<C: Connect> Control<C> {
             all_wanted: false,
             checks,
             dirty: false,
+            rested: Instant::now(),
             retired: Retired::new(),
         }
     }
@@ -120,8 +127,11 @@ impl<C: Connect> Control<C> {
             }
             self.dirty |= self.checks.next_wake().is_some_and(|at| at <= Instant::now());
             self.run_race();
-            if mem::take(&mut self.dirty) {
+            let now = Instant::now();
+            if self.dirty && self.rested <= now {
+                self.dirty = false;
                 self.publish();
+                self.rested = Instant::now() + now.elapsed() * REST;
             }
             self.retired.reap(&self.shared.plane().members);
         }
@@ -130,7 +140,8 @@ impl<C: Connect> Control<C> {
     fn wake_at(&self) -> Option<Instant> {
         let reap = (!self.retired.is_empty()).then(|| Instant::now() + REAP_AFTER);
         let race = self.race.as_ref().and_then(|(race, _)| race.next_start());
-        reap.into_iter().chain(race).chain(self.checks.next_wake()).min()
+        let publish = if self.dirty { Some(self.rested) } else { self.checks.next_wake() };
+        reap.into_iter().chain(race).chain(publish).min()
     }
 
     fn resolved(&mut self, resolved: Option<Result<Arc<EndpointSet>, Error>>) {
@@ -328,16 +339,14 @@ impl<C: Connect> Control<C> {
             plane.without_endpoints(&self.shared.target, unfinished)
         });
         let snapshot = Snapshot::new(ready, choice, generation);
-        let connectivity = plane.connectivity(&snapshot);
+        let connectivity = plane.connectivity(&snapshot).after(generation);
         drop(plane);
         self.retired.push(self.shared.published.publish(Arc::new(snapshot)));
-        self.shared.connectivity.send_if_modified(|current| {
-            let changes = *current != connectivity;
-            if changes {
+        self.shared.connectivity.send_modify(|current| {
+            if *current != connectivity {
                 tracing::info!(target = %self.shared.target, state = ?connectivity.state(), "connectivity changed");
             }
             *current = connectivity;
-            changes
         });
     }
 }

@@ -3,17 +3,35 @@
 use crate::{error::Error, stats::ChannelState};
 
 /// The state of a balancer, as its `watch` tells it.
+///
+/// The watch also wakes when the state of a single endpoint changes, which [`changes`](Self::changes) counts: whoever
+/// follows endpoints reads the snapshot ([`Balance::stats`](crate::Balance::stats)) then. Two of these are equal when
+/// a call can expect the same of both.
 #[derive(Clone, Debug)]
 pub struct Connectivity {
     state: ChannelState,
     endpoints: usize,
     ready: usize,
     cause: Option<Error>,
+    changes: u64,
 }
 
 impl Connectivity {
     pub(crate) fn new(state: ChannelState, endpoints: usize, ready: usize, cause: Option<Error>) -> Self {
-        Self { state, endpoints, ready, cause }
+        Self { state, endpoints, ready, cause, changes: 0 }
+    }
+
+    /// The same, after this many changes.
+    pub(crate) fn after(mut self, changes: u64) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// How many publications there were: each follows at least one change of an endpoint, its connection, its verdict
+    /// or the set.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The best state that any endpoint has.
