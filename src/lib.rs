@@ -16,6 +16,7 @@ pub mod balance;
 pub mod channel;
 pub mod connect;
 pub mod discover;
+pub mod eject;
 pub mod endpoint;
 pub mod error;
 pub mod grpc;

@@ -52,7 +52,7 @@ impl Unfinished {
     fn broke(mut self, error: &Error) {
         if let Some((record, in_flight)) = self.parts.take() {
             let now = Instant::now();
-            record.attempt_broken(in_flight, error, now);
+            record.attempt_broken(&self.observer, in_flight, error, now);
             record.ended(&self.observer, error.code(), now);
         }
     }

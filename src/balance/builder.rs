@@ -22,6 +22,7 @@ use crate::{
     },
     connect::{Connect, Room, Worker, dial::DialLimit, subchannel},
     discover::Resolve,
+    eject::Eject,
     error::Error,
     grpc::Classify,
     health::{Health, Panic, SlowStart},
@@ -177,6 +178,14 @@ impl<C> Builder<C> {
         self
     }
 
+    /// Ejects endpoints that serve worse than the others (gRFC A50, Envoy's outlier detection). Default: none.
+    ///
+    /// [`build`](Self::build) checks the settings.
+    pub fn eject(mut self, eject: Eject) -> Self {
+        self.checks.eject = Some(eject);
+        self
+    }
+
     /// Sets what happens when few endpoints are healthy. Default [`Panic::below`] 50 %, as Envoy's
     /// `healthy_panic_threshold`: then health is ignored, since so many cannot be unwell at once, or else those few
     /// would be overrun.
@@ -214,7 +223,8 @@ impl<C> Builder<C> {
     ///
     /// # Errors
     ///
-    /// When called outside a tokio runtime without [`worker`](Self::worker).
+    /// FAILED_PRECONDITION when called outside a tokio runtime without [`worker`](Self::worker); INVALID_ARGUMENT
+    /// names the setting of [`eject`](Self::eject) that is out of range.
     pub fn build(self) -> Result<Balance<C>, Error>
     where
         C: Connect,
@@ -229,7 +239,7 @@ impl<C> Builder<C> {
         let room = Arc::<Room>::default();
         let mirror = Arc::new(Mirror::new(self.target.clone(), &self.methods));
         let (reporter, health) = Health::new(self.target.clone());
-        let checks = Checks::new(self.checks, reporter, stats.clone(), self.target.clone());
+        let (checks, watcher) = Checks::new(self.checks, reporter, stats.clone(), self.target.clone())?;
         let shared = Arc::new(Shared {
             target: self.target,
             published: Published::new(Snapshot::without_endpoints(Choice::Wait, 0)),
@@ -256,10 +266,18 @@ impl<C> Builder<C> {
             random,
             mirror: mirror.clone(),
         };
-        let control =
-            Control::new(shared.clone(), connections, self.policy, self.resolver, worker.clone(), checks, handles);
+        let control = Control::new(
+            shared.clone(),
+            connections,
+            self.policy,
+            self.resolver,
+            worker.clone(),
+            checks,
+            handles,
+        );
         worker.spawn(control.run());
-        let observer = Arc::new(Observer { classify: self.classify, stats, mirror, _handle: handle });
+        let observer =
+            Arc::new(Observer { classify: self.classify, stats, mirror, watcher, _handle: handle });
         Ok(Balance { core: Arc::new(Core { shared, observer }) })
     }
 }

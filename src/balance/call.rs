@@ -191,7 +191,7 @@ where
                 }
             };
             match next {
-                Next::Send(Reserved { ready, lane, permit }) => {
+                Next::Send(Reserved { ready, lane, permit, trial }) => {
                     if let Some(detour) = &mut self.detour {
                         detour.goes();
                     }
@@ -200,7 +200,7 @@ where
                     }
                     let Some(request) = self.request.take() else { return Err(done_already()) };
                     record.goes();
-                    let in_flight = Some(InFlight::start(ready.load().clone(), now));
+                    let in_flight = Some(InFlight::start(ready.load().clone(), now).on_trial(trial));
                     let endpoint = Some(ready.endpoint().clone());
                     let response = lane.connection.send(request, permit);
                     state.set(State::Send { response, in_flight, endpoint });
@@ -248,7 +248,7 @@ where
                 None
             }
             SendError::Failed(error) => {
-                record.attempt_broken(in_flight, &error, now);
+                record.attempt_broken(observer, in_flight, &error, now);
                 // A server that cancels what ran out of time says the same as the deadline.
                 let late = self.deadline.as_ref().is_some_and(|deadline| deadline.is_behind(&error, now));
                 Some(if late { no_response_in_time(error.endpoint()).because(error) } else { error })

@@ -7,14 +7,19 @@ use tracing::{info, warn};
 
 use crate::{
     balance::{
+        ejection::{Ejection, Suspicion, Watcher},
         members::Member,
         plane::{Held, Plane},
         standing::{Admission, Census, Standing},
     },
     connect::subchannel::Id,
+    eject::Eject,
     endpoint::Endpoint,
+    error::{Error, Phase},
+    grpc::Code,
     health::{Panic, Reporter, SlowStart, Summary, Verdict},
     load::Load,
+    random::Random,
     stats::ChannelStats,
 };
 
@@ -55,12 +60,20 @@ impl Drop for Probing {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) probe: Option<StartProbe>,
+    pub(crate) eject: Option<Eject>,
     pub(crate) panic: Panic,
     pub(crate) slow_start: Option<SlowStart>,
 }
 
+/// What the control plane hears of an endpoint's health.
+pub(crate) enum News {
+    Verdict(Id, Verdict),
+    Suspicion(Suspicion),
+}
+
 pub(crate) struct Checks {
     probe: Option<StartProbe>,
+    ejection: Option<Ejection>,
     admission: Admission,
     sender: mpsc::UnboundedSender<(Id, Verdict)>,
     verdicts: mpsc::UnboundedReceiver<(Id, Verdict)>,
@@ -76,15 +89,24 @@ impl Checks {
         reporter: Reporter,
         stats: Arc<ChannelStats>,
         target: Arc<str>,
-    ) -> Self {
+    ) -> Result<(Self, Option<Watcher>), Error> {
         let (sender, verdicts) = mpsc::unbounded_channel();
-        let Settings { probe, panic, slow_start } = settings;
-        let admission = Admission::new(panic, slow_start);
-        Self { probe, admission, sender, verdicts, reporter, census: Census::default(), stats, target }
+        let Settings { probe, eject, panic, slow_start } = settings;
+        let ejection = eject
+            .map(|eject| Ejection::new(eject, Instant::now()))
+            .transpose()
+            .map_err(|bad| Error::new(Code::InvalidArgument, Phase::Build, bad.to_string()))?;
+        let (watcher, ejection) = ejection.unzip();
+        let (admission, census) = (Admission::new(panic, slow_start), Census::default());
+        let checks = Self { probe, ejection, admission, sender, verdicts, reporter, census, stats, target };
+        Ok((checks, watcher))
     }
 
-    /// Starts to probe a new endpoint, if endpoints are probed.
-    pub(crate) fn watch<C>(&self, held: &mut Held<C>, endpoint: &Arc<Endpoint>) {
+    /// A new endpoint.
+    pub(crate) fn watch<C>(&mut self, held: &mut Held<C>, endpoint: &Arc<Endpoint>) {
+        if let Some(ejection) = &mut self.ejection {
+            ejection.watch(held);
+        }
         let Some(start) = &self.probe else { return };
         let verdicts = VerdictSender { id: held.rest.id, sender: self.sender.clone() };
         let ward = Ward { endpoint: endpoint.clone(), load: held.rest.load.clone(), verdicts };
@@ -92,22 +114,51 @@ impl Checks {
         held.standing = Standing::awaiting();
     }
 
-    /// The next verdict on an endpoint.
-    pub(crate) async fn next(&mut self) -> (Id, Verdict) {
-        match self.verdicts.recv().await {
-            Some(verdict) => verdict,
-            // There is a sender in `self`.
-            None => pending().await,
+    /// The endpoint has left the set.
+    pub(crate) fn forget<C>(&mut self, held: &mut Held<C>) {
+        held.rest.probing = None;
+        if let Some(ejection) = &mut self.ejection {
+            ejection.forget(held);
         }
     }
 
-    /// The next verdict, if it is there already.
-    pub(crate) fn try_next(&mut self) -> Option<(Id, Verdict)> {
-        self.verdicts.try_recv().ok()
+    /// The next news.
+    pub(crate) async fn next(&mut self) -> News {
+        let suspicion = async {
+            match &mut self.ejection {
+                Some(ejection) => ejection.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Some((id, verdict)) = self.verdicts.recv() => News::Verdict(id, verdict),
+            Some(suspicion) = suspicion => News::Suspicion(suspicion),
+            // The last call has ended, and no probe is left: no more news will come.
+            else => pending().await,
+        }
     }
 
-    /// Takes in a verdict. Whether it is on an endpoint of the set, rather than on one that has left it.
-    pub(crate) fn hear<C>(&mut self, plane: &mut Plane<C>, (id, verdict): (Id, Verdict)) -> bool {
+    /// The next news, if they are there already.
+    pub(crate) fn try_next(&mut self) -> Option<News> {
+        if let Ok((id, verdict)) = self.verdicts.try_recv() {
+            return Some(News::Verdict(id, verdict));
+        }
+        self.ejection.as_mut()?.try_next().map(News::Suspicion)
+    }
+
+    /// Takes in news. Whether they may change who gets calls.
+    pub(crate) fn hear<C>(&mut self, plane: &mut Plane<C>, news: News) -> bool {
+        match news {
+            News::Verdict(id, verdict) => self.judge(plane, id, verdict),
+            News::Suspicion(suspicion) => match &mut self.ejection {
+                Some(ejection) => ejection.hear(plane, suspicion, Instant::now()),
+                None => false,
+            },
+        }
+    }
+
+    /// Takes in a verdict, unless it is on an endpoint that has left.
+    fn judge<C>(&mut self, plane: &mut Plane<C>, id: Id, verdict: Verdict) -> bool {
         let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.rest.id == id) else {
             return false;
         };
@@ -122,7 +173,14 @@ impl Checks {
 
     /// When to decide anew whom to admit, though nothing has happened.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        self.admission.next_step
+        let sweep = self.ejection.as_ref().and_then(Ejection::next_wake);
+        self.admission.next_step.into_iter().chain(sweep).min()
+    }
+
+    /// Does what is due by now. Whether it may change who gets calls.
+    pub(crate) fn pass_time<C>(&mut self, plane: &mut Plane<C>, random: &Random, now: Instant) -> bool {
+        let swept = self.ejection.as_mut().is_some_and(|ejection| ejection.sweep(plane, random, now));
+        swept || self.admission.next_step.is_some_and(|at| at <= now)
     }
 
     /// Decides whom to admit, and tells how many there are.

@@ -12,6 +12,7 @@ use crate::{
     connect::{Connect, Permit, Replay, subchannel::Lane},
     error::{Error, Phase},
     grpc::Code,
+    load::Conduct,
     policy::{Pick, PickContext, ReadyEndpoint},
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Reserved<'a, C> {
     pub(crate) ready: &'a ReadyEndpoint,
     pub(crate) lane: &'a Lane<C>,
     pub(crate) permit: Permit,
+    /// Whether the endpoint is on trial, and this is its one call.
+    pub(crate) trial: bool,
 }
 
 /// Chooses a connection for the call.
@@ -61,6 +64,8 @@ pub(crate) fn choose<'a, C: Connect, B>(
     };
     let endpoints = snapshot.ready.endpoints();
     excluded.begin(snapshot.generation);
+    // The first endpoint that would take the call, were it not on trial with another one.
+    let mut on_trial = None;
     loop {
         let context = PickContext::new(
             request.uri().path(),
@@ -84,8 +89,10 @@ pub(crate) fn choose<'a, C: Connect, B>(
         if excluded.as_slice().contains(&ready.id()) {
             break;
         }
-        if let Some(reserved) = reserve(snapshot, index) {
-            return Next::Send(reserved);
+        match reserve(snapshot, index) {
+            Room::Here(reserved) => return Next::Send(reserved),
+            Room::OnTrial => on_trial = on_trial.or(Some(index)),
+            Room::Full => {}
         }
         excluded.full(ready.id());
         if excluded.full_count() == MAX_FULL {
@@ -96,12 +103,22 @@ pub(crate) fn choose<'a, C: Connect, B>(
                 .chain(0..start)
                 .filter(|&i| endpoints[i].weight() > 0 || !weighted)
                 .filter(|&i| !excluded.as_slice().contains(&endpoints[i].id()))
-                .find_map(|i| reserve(snapshot, i));
+                .find_map(|i| match reserve(snapshot, i) {
+                    Room::Here(reserved) => Some(reserved),
+                    Room::OnTrial | Room::Full => None,
+                });
             match found {
                 Some(reserved) => return Next::Send(reserved),
                 None => break,
             }
         }
+    }
+    // With nobody else to go to, a trial of one call at a time would only make the others wait.
+    if let Some((ready, (lane, permit))) = on_trial
+        .and_then(|index| endpoints.get(index))
+        .and_then(|ready| Some((ready, permit_of(snapshot, ready)?)))
+    {
+        return Next::Send(Reserved { ready, lane, permit, trial: false });
     }
     if excluded.full_count() == 0 {
         return Next::Wait(if excluded.only_refused() { Wait::Respite } else { Wait::Change(None) });
@@ -113,12 +130,29 @@ pub(crate) fn choose<'a, C: Connect, B>(
 }
 
 /// A stream to the endpoint with this index, on its oldest connection that has one to spare (gRFC A105).
-fn reserve<C: Send + Sync + 'static>(snapshot: &Snapshot<C>, index: usize) -> Option<Reserved<'_, C>> {
-    let ready = snapshot.ready.endpoints().get(index)?;
-    snapshot.lanes(ready).iter().find_map(|lane| {
-        let permit = lane.gate.try_acquire()?;
-        Some(Reserved { ready, lane, permit })
-    })
+fn reserve<C: Send + Sync + 'static>(snapshot: &Snapshot<C>, index: usize) -> Room<'_, C> {
+    let Some(ready) = snapshot.ready.endpoints().get(index) else { return Room::Full };
+    let Some((lane, permit)) = permit_of(snapshot, ready) else { return Room::Full };
+    match ready.load().conduct().map_or(Some(false), Conduct::admit) {
+        Some(trial) => Room::Here(Reserved { ready, lane, permit, trial }),
+        None => Room::OnTrial,
+    }
+}
+
+/// A stream on the oldest connection that has one to spare.
+fn permit_of<'a, C: Send + Sync + 'static>(
+    snapshot: &Snapshot<C>,
+    ready: &'a ReadyEndpoint,
+) -> Option<(&'a Lane<C>, Permit)> {
+    snapshot.lanes(ready).iter().find_map(|lane| Some((lane, lane.gate.try_acquire()?)))
+}
+
+/// Whether an endpoint takes a call.
+enum Room<'a, C> {
+    Here(Reserved<'a, C>),
+    /// It is on trial, and its one call is under way.
+    OnTrial,
+    Full,
 }
 
 /// Uses a stream that came free while the call waited for one, or drops it.
@@ -133,7 +167,7 @@ pub(crate) fn redeem<C: Send + Sync + 'static>(
 ) -> Option<Next<'_, C>> {
     for ready in snapshot.ready.endpoints() {
         if let Some(lane) = snapshot.lanes(ready).iter().find(|lane| permit.is_of(&lane.gate)) {
-            return Some(Next::Send(Reserved { ready, lane, permit }));
+            return Some(Next::Send(Reserved { ready, lane, permit, trial: false }));
         }
     }
     wait.then_some(Next::Wait(Wait::Connection(permit)))

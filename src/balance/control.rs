@@ -109,7 +109,7 @@ impl<C: Connect> Control<C> {
                 _ = &mut self.handles => return,
                 resolved = next(&mut self.resolver) => self.resolved(resolved),
                 Some(report) = self.reports.recv() => self.reported(report),
-                verdict = self.checks.next() => self.dirty |= self.checks.hear(&mut self.shared.plane(), verdict),
+                news = self.checks.next() => self.dirty |= self.checks.hear(&mut self.shared.plane(), news),
                 () = self.shared.demand.notified() => self.grow(),
                 () = until(wake_at) => {}
             }
@@ -122,10 +122,11 @@ impl<C: Connect> Control<C> {
             while let Ok(report) = self.reports.try_recv() {
                 self.reported(report);
             }
-            while let Some(verdict) = self.checks.try_next() {
-                self.dirty |= self.checks.hear(&mut self.shared.plane(), verdict);
+            while let Some(news) = self.checks.try_next() {
+                self.dirty |= self.checks.hear(&mut self.shared.plane(), news);
             }
-            self.dirty |= self.checks.next_wake().is_some_and(|at| at <= Instant::now());
+            let (shared, now) = (self.shared.clone(), Instant::now());
+            self.dirty |= self.checks.pass_time(&mut shared.plane(), &shared.random, now);
             self.run_race();
             let now = Instant::now();
             if self.dirty && self.rested <= now {
@@ -179,6 +180,7 @@ impl<C: Connect> Control<C> {
     fn apply(&mut self, plane: &mut Plane<C::Connection>, set: &Arc<EndpointSet>, wants: Wants) {
         let Plane { members, draining, .. } = plane;
         let all = wants == Wants::All;
+        let mut gone = Vec::new();
         let reconciled = members.reconcile(
             set,
             |slot, endpoint| {
@@ -206,20 +208,23 @@ impl<C: Connect> Control<C> {
                     stats,
                     wanted: all,
                     verdict: None,
+                    ejection: None,
                     probing: None,
                 });
                 self.checks.watch(&mut held, endpoint);
                 held
             },
             Held::update,
-            |Member { endpoint, mut state }| {
-                state.rest.subchannel.drain();
-                // A connection closes with its last holder.
-                state.ready = None;
-                state.rest.probing = None;
-                draining.insert(state.rest.id.serial, Member { endpoint, state });
-            },
+            |member| gone.push(member),
         );
+        for mut member in gone {
+            let state = &mut member.state;
+            state.rest.subchannel.drain();
+            // A connection closes with its last holder.
+            state.ready = None;
+            self.checks.forget(state);
+            draining.insert(state.rest.id.serial, member);
+        }
         tracing::info!(
             target = %self.shared.target,
             endpoints = members.len(),

@@ -41,6 +41,7 @@ mod connected;
 mod control;
 mod deadline;
 mod detour;
+mod ejection;
 mod exclusions;
 mod members;
 mod plane;

@@ -52,6 +52,8 @@ pub(crate) struct Rest {
     pub(crate) wanted: bool,
     /// What the probe found, if there is one.
     pub(crate) verdict: Option<Verdict>,
+    /// Why it was ejected the last time.
+    pub(crate) ejection: Option<Arc<str>>,
     /// Ends the probing when it is dropped.
     pub(crate) probing: Option<Probing>,
 }
@@ -59,10 +61,10 @@ pub(crate) struct Rest {
 impl<C> Held<C> {
     /// Why it is not fit for calls; of use only while it is not.
     pub(crate) fn why_unfit(&self) -> Arc<str> {
-        if self.standing.ejected {
-            return "ejected".into();
-        }
-        let cause = self.rest.verdict.as_ref().and_then(Verdict::cause);
+        let cause = match &self.rest.ejection {
+            Some(ejection) if self.standing.ejected => Some(ejection),
+            _ => self.rest.verdict.as_ref().and_then(Verdict::cause),
+        };
         cause.cloned().unwrap_or_else(|| "awaits its first verdict".into())
     }
 

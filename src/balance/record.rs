@@ -47,21 +47,38 @@ impl Record {
     pub(crate) fn refused(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
-        in_flight.refuse(observer.classify.outcome(code), now);
+        let outcome = observer.classify.outcome(code);
+        if let Some(watcher) = &observer.watcher {
+            watcher.answered(&in_flight, code, outcome);
+        }
+        in_flight.refuse(outcome, now);
     }
 
     /// The attempt ended with this status.
     pub(crate) fn attempt_ended(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
-        self.attempt_over(in_flight, code, observer.classify.outcome(code), now);
+        let outcome = observer.classify.outcome(code);
+        if let Some(watcher) = &observer.watcher {
+            watcher.answered(&in_flight, code, outcome);
+        }
+        self.attempt_over(in_flight, code, outcome, now);
     }
 
     /// The attempt ended without a status: the stream or its connection broke, which speaks of the endpoint whatever
     /// code it is told as, unless the caller gave up or ran out of time.
-    pub(crate) fn attempt_broken(&self, in_flight: InFlight, error: &Error, now: Instant) {
+    pub(crate) fn attempt_broken(
+        &self,
+        observer: &Observer,
+        in_flight: InFlight,
+        error: &Error,
+        now: Instant,
+    ) {
         let outcome = match error.code() {
             Code::Cancelled | Code::DeadlineExceeded => Outcome::Cancelled,
             _ => Outcome::Failure,
         };
+        if let Some(watcher) = &observer.watcher {
+            watcher.broke(&in_flight, error, outcome);
+        }
         self.attempt_over(in_flight, error.code(), outcome, now);
     }
 

@@ -64,8 +64,7 @@ impl<C> Retired<C> {
 
 /// Makes the list that of the members that are admitted.
 fn follow<C>(list: &mut Vec<ReadyEndpoint>, members: &Members<Held<C>>) {
-    let ready: Vec<&ReadyEndpoint> =
-        members.iter().filter_map(|member| member.state.admitted()).collect();
+    let ready: Vec<&ReadyEndpoint> = members.iter().filter_map(|member| member.state.admitted()).collect();
     let (before, after) = changed_ranges(list.len(), ready.len(), |old, new| list[old].is(ready[new]));
     list.splice(before, ready[after].iter().map(|&ready| ready.clone()));
 }

@@ -12,7 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    balance::{plane::Plane, published::Published, snapshot::Snapshot, state::Connectivity},
+    balance::{
+        ejection::Watcher, plane::Plane, published::Published, snapshot::Snapshot, state::Connectivity,
+    },
     connect::{Connect, Room},
     discover::Status,
     grpc::Classify,
@@ -93,6 +95,8 @@ pub(crate) struct Observer {
     pub(crate) classify: Classify,
     pub(crate) stats: Arc<ChannelStats>,
     pub(crate) mirror: Arc<Mirror>,
+    /// Here if outliers are ejected.
+    pub(crate) watcher: Option<Watcher>,
     /// Dropped with the last handle, which ends the control task.
     pub(crate) _handle: oneshot::Sender<Infallible>,
 }

@@ -96,8 +96,7 @@ impl Admission {
         members.for_each_mut(|_, member| {
             let state = &mut member.state;
             let standing = &mut state.standing;
-            let may = standing.is_fit()
-                || self.is_panicking && !standing.is_awaiting();
+            let may = standing.is_fit() || self.is_panicking && !standing.is_awaiting();
             let admitted = may && state.ready.is_some();
             match (admitted, standing.admitted) {
                 (true, None) => {

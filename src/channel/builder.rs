@@ -19,8 +19,10 @@ use crate::{
         http2::Http2Config,
     },
     discover::{self, Fixed, Resolve},
+    eject::Eject,
     error::{Error, Phase},
     grpc::{Classify, Code},
+    health::{Panic, SlowStart},
     policy::Policy,
     target::Target,
 };
@@ -136,6 +138,26 @@ impl Builder {
         self
     }
 
+    /// Ejects endpoints that serve worse than the others (gRFC A50, Envoy's outlier detection). Default: none.
+    pub fn eject(mut self, eject: Eject) -> Self {
+        self.balance = self.balance.eject(eject);
+        self
+    }
+
+    /// Sets what happens when few endpoints are healthy. Default [`Panic::below`] 50 %, as Envoy's
+    /// `healthy_panic_threshold`. Of use only with probes or ejection.
+    pub fn panic(mut self, panic: Panic) -> Self {
+        self.balance = self.balance.panic(panic);
+        self
+    }
+
+    /// Lets the weight of an endpoint that is new among older ones grow over a window (Envoy's `slow_start_config`).
+    /// Default: none.
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.balance = self.balance.slow_start(slow_start);
+        self
+    }
+
     /// Fixes the seed of every random decision, for tests. Default: seeded by the operating system.
     pub fn seed(mut self, seed: u64) -> Self {
         self.balance = self.balance.seed(seed);
@@ -185,7 +207,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// INVALID_ARGUMENT names the target, authority or user agent that is malformed; FAILED_PRECONDITION when there
+    /// INVALID_ARGUMENT names the target, authority, user agent or setting of [`eject`](Self::eject) that is wrong; FAILED_PRECONDITION when there
     /// is neither a runtime here nor one set.
     pub fn build(self) -> Result<Channel, Error> {
         let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {

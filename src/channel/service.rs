@@ -20,6 +20,7 @@ use crate::{
     connect::{Connector, RequestBody, http2},
     error::{Error, Phase},
     grpc::Code,
+    health::Health,
     stats::{ChannelState, Snapshot},
 };
 
@@ -71,6 +72,14 @@ impl Channel {
             Some(cause) => error.because(cause.clone()),
             None => error,
         })
+    }
+
+    /// How many endpoints are healthy, and why others are not, as a handle that a health check can read.
+    ///
+    /// It does not keep the channel alive.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.balance.health()
     }
 
     /// The connectivity of the channel, as it changes.

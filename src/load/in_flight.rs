@@ -14,13 +14,25 @@ pub struct InFlight {
     picked_at: Instant,
     headers: bool,
     ended: bool,
+    trial: bool,
 }
 
 impl InFlight {
     /// Counts a call that was picked just now.
     pub fn start(load: Arc<Load>, picked_at: Instant) -> Self {
         load.start_call();
-        Self { load, picked_at, headers: false, ended: false }
+        Self { load, picked_at, headers: false, ended: false, trial: false }
+    }
+
+    /// The call is the only one that an endpoint on trial gets.
+    pub(crate) fn on_trial(mut self, trial: bool) -> Self {
+        self.trial = trial;
+        self
+    }
+
+    /// Whether the call is the only one that an endpoint on trial gets.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial
     }
 
     /// When the call was picked.
@@ -75,6 +87,11 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
             self.end(Outcome::Cancelled, Instant::now());
+        }
+        if self.trial
+            && let Some(conduct) = self.load.conduct()
+        {
+            conduct.end_trial();
         }
     }
 }

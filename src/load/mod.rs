@@ -31,6 +31,7 @@
 //! ```
 
 mod clock;
+mod conduct;
 mod gauge;
 mod histogram;
 mod holds;
@@ -39,14 +40,16 @@ mod latency;
 mod readings;
 mod record;
 mod set;
+mod streak;
 mod sync;
 
-pub(crate) use self::{gauge::Place, readings::Readings};
+pub(crate) use self::{conduct::Conduct, gauge::Place, readings::Readings};
 pub use self::{
     histogram::Latencies,
     in_flight::InFlight,
     record::{Calls, Load, LoadId},
     set::SetLoad,
+    streak::{Kind, Streak},
 };
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
     load::{
         SetLoad,
         clock::{Clock, whole_micros},
+        conduct::Conduct,
         gauge::{Gauge, Place, Seat},
         histogram::{Histogram, Latencies},
         holds::Holds,
@@ -47,6 +48,7 @@ pub struct Load {
     refused: AtomicU64,
     holds: Holds,
     latencies: OnceLock<Box<Histogram>>,
+    conduct: OnceLock<Box<Conduct>>,
 }
 
 /// How the calls to an endpoint went since its [`Load`] began.
@@ -88,6 +90,7 @@ impl Load {
             refused: AtomicU64::default(),
             holds: Holds::default(),
             latencies: OnceLock::new(),
+            conduct: OnceLock::new(),
         }
     }
 
@@ -143,6 +146,16 @@ impl Load {
     #[must_use]
     pub fn latencies(&self) -> Latencies {
         self.latencies.get().map(|histogram| histogram.snapshot()).unwrap_or_default()
+    }
+
+    /// Starts to count what outlier detection asks for.
+    pub(crate) fn keep_conduct(&self) {
+        self.conduct.get_or_init(Box::default);
+    }
+
+    /// What outlier detection counts, if it is on.
+    pub(crate) fn conduct(&self) -> Option<&Conduct> {
+        self.conduct.get().map(|conduct| &**conduct)
     }
 
     pub(super) fn refused(&self) {
@@ -236,7 +249,7 @@ mod tests {
     #[test]
     fn an_idle_load_is_small() {
         // Sixteen bytes more are in the set's pages.
-        assert!(size_of::<Load>() <= 272, "{}", size_of::<Load>());
+        assert!(size_of::<Load>() <= 288, "{}", size_of::<Load>());
         assert!(size_of::<InFlight>() <= 32, "{}", size_of::<InFlight>());
     }
 }

@@ -65,6 +65,7 @@ pub struct EndpointStats {
     connects: AtomicU64,
     connect_failures: AtomicU64,
     disconnects: [AtomicU64; Disconnect::ALL.len()],
+    ejections: AtomicU64,
     last_failure: ArcSwapOption<Failure>,
 }
 
@@ -75,6 +76,7 @@ impl Default for EndpointStats {
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
             disconnects: array::from_fn(|_| AtomicU64::new(0)),
+            ejections: AtomicU64::new(0),
             last_failure: ArcSwapOption::empty(),
         }
     }
@@ -123,6 +125,11 @@ impl EndpointStats {
         debug!(target: "grpc_balance::endpoint", %endpoint, reason = reason.as_str(), cause, "disconnected");
     }
 
+    /// Counts an ejection as an outlier.
+    pub fn ejected(&self) {
+        self.ejections.fetch_add(1, Relaxed);
+    }
+
     /// The latest failure of a connection.
     #[must_use]
     pub fn last_failure(&self) -> Option<Arc<Failure>> {
@@ -145,6 +152,7 @@ impl EndpointStats {
             connects: self.connects.load(Relaxed),
             connect_failures: self.connect_failures.load(Relaxed),
             disconnects: Disconnects(self.disconnects.each_ref().map(|counter| counter.load(Relaxed))),
+            ejections: self.ejections.load(Relaxed),
             latencies: Latencies::default(),
             last_failure: self.last_failure(),
         }

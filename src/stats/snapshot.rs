@@ -78,6 +78,8 @@ pub struct EndpointSnapshot {
     pub connect_failures: u64,
     /// Connections that ended, by reason.
     pub disconnects: Disconnects,
+    /// How often it was ejected as an outlier.
+    pub ejections: u64,
     /// How long calls took.
     pub latencies: Latencies,
     /// The latest failure of a connection.

@@ -96,7 +96,11 @@ async fn a_probed_endpoint_gets_no_calls_before_its_first_verdict() {
     assert!(poll!(&mut call).is_pending());
     settle().await;
     assert!(poll!(&mut call).is_pending());
-    assert_eq!(probed.peers[&1].calls_waiting() + probed.peers[&2].calls_waiting(), 0, "it waits for a verdict");
+    assert_eq!(
+        probed.peers[&1].calls_waiting() + probed.peers[&2].calls_waiting(),
+        0,
+        "it waits for a verdict"
+    );
     assert_eq!(probed.balance.health().now().awaiting_count(), 2);
     probed.passes(2).await;
     assert!(poll!(&mut call).is_pending());

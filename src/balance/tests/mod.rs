@@ -3,6 +3,7 @@
 mod calls;
 mod connections;
 mod deadlines;
+mod ejection;
 mod hazards;
 mod health;
 mod lifecycle;
