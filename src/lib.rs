@@ -16,6 +16,7 @@ pub mod balance;
 pub mod channel;
 pub mod connect;
 pub mod discover;
+pub mod eject;
 pub mod endpoint;
 pub mod error;
 pub mod grpc;
@@ -28,6 +29,7 @@ pub mod metrics;
 mod metrics;
 pub mod policy;
 pub mod random;
+pub mod slow_start;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]
