@@ -12,7 +12,8 @@
 //! letter.
 //!
 //! [`Outliers`] is the state machine. It does no I/O and reads no clock: whoever drives it brings the time, the counts
-//! and the randomness. [`Streak`] counts the failures in a row, lock-free, where the calls end.
+//! and the randomness. Two lock-free parts stand where the calls are: [`Streak`] counts the failures in a row, and
+//! [`Trial`] lets one call at a time through to an endpoint that comes back.
 //!
 //! ```
 //! use std::time::Duration;
@@ -46,6 +47,7 @@ mod rule;
 mod settings;
 mod streak;
 mod sync;
+mod trial;
 
 pub use self::{
     cause::Cause,
@@ -54,6 +56,7 @@ pub use self::{
     rule::{FailurePercentage, SuccessRate},
     settings::{Eject, InvalidEject},
     streak::{Kind, Streak},
+    trial::{Admission, Trial, TrialCall},
 };
 
 #[cfg(test)]
