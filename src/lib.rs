@@ -29,6 +29,7 @@ pub mod metrics;
 mod metrics;
 pub mod policy;
 pub mod random;
+pub mod slow_start;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]

@@ -25,11 +25,12 @@ use crate::{
     eject::Eject,
     error::Error,
     grpc::Classify,
-    health::{Health, Panic, SlowStart},
+    health::{Health, Panic},
     load::SetLoad,
     metrics::Mirror,
     policy::{P2c, Policy},
     random::Random,
+    slow_start::SlowStart,
     stats::{ChannelState, ChannelStats},
 };
 

@@ -17,9 +17,10 @@ use crate::{
     endpoint::Endpoint,
     error::{Error, Phase},
     grpc::Code,
-    health::{Panic, Reporter, SlowStart, Summary, Verdict},
+    health::{Panic, Reporter, Summary, Verdict},
     load::Load,
     random::Random,
+    slow_start::SlowStart,
     stats::ChannelStats,
 };
 

@@ -64,6 +64,7 @@ impl Watcher {
             Outcome::Failure | Outcome::Cancelled => {}
         }
         if in_flight.is_trial() {
+            conduct.end_trial(outcome);
             self.tell(load.id(), Why::Tried(outcome));
         }
     }

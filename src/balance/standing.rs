@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     balance::{members::Members, plane::Held},
-    health::{Panic, SlowStart},
+    health::Panic,
+    slow_start::SlowStart,
 };
 
 /// What weights are multiplied by under slow start, so that a tenth of weight 1 is a number.
@@ -87,10 +88,10 @@ impl Admission {
             census.healthy += usize::from(is_fit && ready);
         }
         self.is_panicking = self.panic.is_panic(fit, members.len() - census.awaiting);
-        let newest_old = self.slow_start.and_then(|slow_start| now.checked_sub(slow_start.window()));
         // Whoever comes when all others are new as well has nobody to be compared with.
         let any_old = members.iter().any(|member| {
-            member.state.standing.admitted.is_some_and(|at| newest_old.is_some_and(|old| at <= old))
+            let elapsed = member.state.standing.admitted.map(|at| now.saturating_duration_since(at));
+            self.slow_start.zip(elapsed).is_some_and(|(slow_start, elapsed)| slow_start.is_over(elapsed))
         });
         self.next_step = None;
         members.for_each_mut(|_, member| {
@@ -109,7 +110,7 @@ impl Admission {
             if let (Some(slow_start), Some(ready)) = (self.slow_start, &mut state.ready) {
                 let weight = member.endpoint.weight();
                 let elapsed = standing.admitted.map(|at| now.saturating_duration_since(at));
-                let growing = elapsed.filter(|&elapsed| standing.ramps && elapsed < slow_start.window());
+                let growing = elapsed.filter(|&elapsed| standing.ramps && !slow_start.is_over(elapsed));
                 let factor = growing.map_or(1.0, |elapsed| slow_start.factor(elapsed));
                 if growing.is_some() {
                     self.next_step = now.checked_add(step(slow_start.window()));

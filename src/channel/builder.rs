@@ -22,8 +22,9 @@ use crate::{
     eject::Eject,
     error::{Error, Phase},
     grpc::{Classify, Code},
-    health::{Panic, SlowStart},
+    health::Panic,
     policy::Policy,
+    slow_start::SlowStart,
     target::Target,
 };
 

@@ -5,6 +5,7 @@
 //! probe and a dashboard want the sum of these verdicts, without a round trip through text: [`Health`] is that sum.
 //!
 //! - [`Judge`] turns what single checks found into a [`Verdict`], without flapping.
+//! - [`Panic`] says when so few are healthy that health is ignored.
 //! - [`Summary`] counts the verdicts of a cluster's endpoints; [`Health`] is a handle that follows it.
 //!
 //! ```
@@ -19,12 +20,10 @@
 
 mod judge;
 mod panic;
-mod slow_start;
 mod summary;
 
 pub use self::{
     judge::{Finding, Judge, Thresholds, Verdict},
     panic::Panic,
-    slow_start::SlowStart,
     summary::{Health, Reporter, Summary},
 };

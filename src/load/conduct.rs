@@ -11,6 +11,7 @@ use crate::grpc::Outcome;
 const NO_TRIAL: u8 = 0;
 const TRIAL_IS_FREE: u8 = 1;
 const TRIAL_IS_UNDER_WAY: u8 = 2;
+const TRIAL_HAS_FAILED: u8 = 3;
 
 /// How an endpoint's calls went, by the classifier of outlier detection, and whether it gets one call at a time.
 #[derive(Debug, Default)]
@@ -53,9 +54,16 @@ impl Conduct {
         }
     }
 
-    /// The one call has ended, and another may come, unless the trial is over.
-    pub(crate) fn end_trial(&self) {
-        let _ = self.trial.compare_exchange(TRIAL_IS_UNDER_WAY, TRIAL_IS_FREE, AcqRel, Acquire);
+    /// The one call has ended. After a success every call may go; after a failure none, until the next trial; and when
+    /// its end says nothing, the next one is the trial.
+    pub(crate) fn end_trial(&self, outcome: Outcome) {
+        let next = match outcome {
+            Outcome::Success => NO_TRIAL,
+            Outcome::Failure => TRIAL_HAS_FAILED,
+            Outcome::Cancelled => TRIAL_IS_FREE,
+        };
+        // Whoever begins another trial meanwhile has the last word.
+        let _ = self.trial.compare_exchange(TRIAL_IS_UNDER_WAY, next, AcqRel, Acquire);
     }
 }
 
@@ -69,10 +77,14 @@ mod tests {
         assert_eq!([conduct.admit(), conduct.admit()], [Some(false), Some(false)]);
         conduct.set_trial(true);
         assert_eq!([conduct.admit(), conduct.admit()], [Some(true), None]);
-        conduct.end_trial();
+        conduct.end_trial(Outcome::Cancelled);
+        assert_eq!(conduct.admit(), Some(true), "an end that says nothing makes room for the next");
+        conduct.end_trial(Outcome::Failure);
+        conduct.end_trial(Outcome::Cancelled);
+        assert_eq!(conduct.admit(), None, "after a failure none, until the next trial");
+        conduct.set_trial(true);
         assert_eq!(conduct.admit(), Some(true));
-        conduct.set_trial(false);
-        conduct.end_trial();
+        conduct.end_trial(Outcome::Success);
         assert_eq!([conduct.admit(), conduct.admit()], [Some(false), Some(false)]);
     }
 }

@@ -91,7 +91,7 @@ impl Drop for InFlight {
         if self.trial
             && let Some(conduct) = self.load.conduct()
         {
-            conduct.end_trial();
+            conduct.end_trial(Outcome::Cancelled);
         }
     }
 }

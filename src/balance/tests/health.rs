@@ -14,8 +14,9 @@ use crate::{
     },
     discover::PushedHandle,
     grpc::Code,
-    health::{Panic, SlowStart, Verdict},
+    health::{Panic, Verdict},
     policy::{P2c, Policy, RoundRobin},
+    slow_start::SlowStart,
 };
 
 /// A balancer whose endpoints the test probes by hand.
@@ -233,7 +234,7 @@ async fn the_health_handle_counts_and_outlives_the_balancer_as_unhealthy() {
 /// The share of a new endpoint beside two old ones, over its window, against Envoy's formula.
 async fn the_share_of_a_new_endpoint_follows_the_formula(policy: impl Policy) {
     let window = Duration::from_secs(10);
-    let slow_start = SlowStart::new(window);
+    let slow_start = SlowStart::over(window);
     let mut probed = Probed::new(|builder| builder.policy(policy).slow_start(slow_start));
     probed.add([1, 2]).await;
     probed.passes(1).await;

@@ -27,7 +27,7 @@ impl Set {
         let now = Instant::now();
         let mut outliers = Outliers::new(settings, now).expect("valid settings");
         (0..endpoints).for_each(|key| outliers.insert(key));
-        Self { outliers, totals: vec![Counts::default(); endpoints], now, random: Random::seeded(1) }
+        Self { outliers, totals: vec![Counts::default(); endpoints], now, random: Random::seeded(7) }
     }
 
     /// The next sweep, after an interval in which these calls succeeded and failed; what changed.

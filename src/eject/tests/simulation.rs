@@ -76,18 +76,16 @@ fn the_failure_percentage_alone_does_not_see_it() {
     assert_eq!(events[..2], [(10, "ejected", BAD), (50, "returned", BAD)], "unless its threshold is lower");
 }
 
-/// Ten thousand endpoints are swept in a small part of the interval. The bound is generous, since tests run without
-/// optimisation and beside one another.
+/// The bound only tells linear from quadratic: tests run without optimisation and beside one another.
 #[test]
-fn ten_thousand_endpoints_are_swept_cheaply() {
+fn a_sweep_of_ten_thousand_endpoints_takes_time_in_proportion_to_them() {
     let (now, random) = (Instant::now(), Random::seeded(5));
-    let mut outliers = Outliers::new(Eject::new(), now).unwrap();
+    let mut outliers = Outliers::new(Eject::new().max_percent(100), now).unwrap();
     (0..10_000).for_each(|key| outliers.insert(key));
-    let counts = |key: usize| Counts::new(200 - (key % 97) as u64, (key % 97) as u64);
+    let counts = |key| if key % 50 == 0 { Counts::new(100, 100) } else { Counts::new(200, 0) };
     let started = Instant::now();
     let changes = outliers.sweep(now + SECOND * 10, (0..10_000).map(|key| (key, counts(key))), &random);
     let took = started.elapsed();
-    assert!(!changes.is_empty() && changes.len() <= 1_000, "{}", changes.len());
+    assert_eq!(changes.len(), 200);
     assert!(took < Duration::from_millis(500), "{took:?}");
-    println!("{took:?}");
 }
