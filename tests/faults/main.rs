@@ -5,6 +5,7 @@
 mod support;
 
 mod backend;
+mod failing;
 
 use std::{
     collections::HashMap,
