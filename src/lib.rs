@@ -27,6 +27,8 @@ pub mod metrics;
 #[path = "metrics/silent.rs"]
 mod metrics;
 pub mod policy;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod random;
 pub mod stats;
 pub mod target;

@@ -23,6 +23,7 @@ pub(crate) mod proto;
 mod summary;
 
 pub use self::{
-    judge::{Finding, Judge, Thresholds, Verdict},
+    judge::{Finding, Judge, Thresholds},
     summary::{Health, Reporter, Summary},
 };
+pub use crate::endpoint::Verdict;
