@@ -60,9 +60,15 @@ mod tcp;
 mod tests;
 
 pub use self::{caller::Body, grpc::Grpc, http::Http, probed::Probed, settings::Probe, tcp::Tcp};
-#[expect(unused_imports, reason = "the balancer is what drives probes of its own endpoints")]
 pub(crate) use self::{
-    caller::{Caller, Open, lend, open_with},
-    line::DataConnection,
+    caller::open_with,
     prober::{Owner, Prober, Probing},
+};
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "the balancer is to lend its connections by these")
+)]
+pub(crate) use self::{
+    caller::{Caller, lend},
+    line::DataConnection,
 };

@@ -94,7 +94,8 @@ impl<O: Owner> Prober<O> {
             (Check::Http(http), _) if http.http2 => Asker::Http2 { http: http.clone(), line: own() },
             (Check::Http(http), _) => Asker::Http1 { http: http.clone(), connection: Http1::default() },
             (Check::Grpc(check), question) => {
-                let line = data.filter(|_| check.on_data_connection).map_or_else(own, Line::data);
+                let data = data.filter(|_| probing.wants_data_connection());
+                let line = data.map_or_else(own, Line::data);
                 let question = question.clone().unwrap_or_else(|| check.question(&probing.probe));
                 Asker::Grpc { line, question }
             }

@@ -43,14 +43,16 @@ pub(in crate::probe) async fn watch<O: Owner>(
         match timeout(probing.timeout(), line.get(&endpoint, &mut turn)).await {
             Ok(Ok(caller)) => {
                 let mut stream = Stream { question, probing, record, acquaintance, retries: &mut retries };
-                tokio::select! {
+                let refuses = tokio::select! {
                     biased;
-                    // Its streams go with it, and what it said of the process at its other end.
-                    () = line.gone() => {}
-                    () = stream.follow(&*caller) => {}
-                }
+                    () = line.gone() => false,
+                    () = stream.follow(&*caller) => true,
+                };
                 drop(caller);
-                line.leave();
+                if refuses {
+                    line.leave();
+                }
+                // What was said of the process at the other end goes with the connection.
                 record.forget();
                 if line.is_own() {
                     // At once, but not in a circle with a peer that ends each connection as soon as it is made.

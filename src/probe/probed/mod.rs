@@ -1,8 +1,6 @@
 //! Verdicts on the endpoints of any resolver.
 
 mod slots;
-#[cfg(test)]
-mod tests;
 
 use std::{
     fmt,
