@@ -28,6 +28,8 @@ pub mod metrics;
 #[path = "metrics/silent.rs"]
 mod metrics;
 pub mod policy;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod random;
 pub mod slow_start;
 pub mod stats;

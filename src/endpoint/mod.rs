@@ -1,7 +1,7 @@
 //! Endpoints: who they are, apart from what is said about them.
 //!
-//! An endpoint's *identity* is its set of addresses ([`EndpointKey`]); weight, locality and host name are
-//! *attributes*. Discovery may change attributes at any time, and a connection survives such a change.
+//! An endpoint's *identity* is its set of addresses ([`EndpointKey`]); weight, locality, host name and the latest
+//! [`Verdict`] of a health check are *attributes*. Discovery may change attributes at any time, and a connection survives such a change.
 //!
 //! ```
 //! use grpc_balance::endpoint::Endpoint;
@@ -15,12 +15,14 @@
 
 mod address;
 mod set;
+mod verdict;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 pub use self::{
     address::{Address, ParseAddressError},
     set::EndpointSet,
+    verdict::Verdict,
 };
 
 /// The identity of an endpoint: its addresses, in no particular order (gRFC A58, A61).
@@ -75,6 +77,7 @@ pub struct Endpoint {
     weight: u32,
     locality: Option<Arc<Locality>>,
     host_name: Option<Arc<str>>,
+    verdict: Option<Verdict>,
 }
 
 impl Endpoint {
@@ -82,7 +85,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(address: impl Into<Address>) -> Self {
         let addresses: Arc<[Address]> = Arc::new([address.into()]);
-        Self { key: EndpointKey(addresses.clone()), addresses, weight: 1, locality: None, host_name: None }
+        Self::of(EndpointKey(addresses.clone()), addresses)
     }
 
     /// An endpoint that can be reached at several addresses, tried in this order (gRFC A61).
@@ -101,13 +104,11 @@ impl Endpoint {
         }
         let mut sorted = ordered.clone();
         sorted.sort();
-        Some(Self {
-            key: EndpointKey(sorted.into()),
-            addresses: ordered.into(),
-            weight: 1,
-            locality: None,
-            host_name: None,
-        })
+        Some(Self::of(EndpointKey(sorted.into()), ordered.into()))
+    }
+
+    fn of(key: EndpointKey, addresses: Arc<[Address]>) -> Self {
+        Self { key, addresses, weight: 1, locality: None, host_name: None, verdict: None }
     }
 
     /// Sets the weight, relative to the other endpoints of the set. Default 1.
@@ -131,6 +132,13 @@ impl Endpoint {
     #[must_use]
     pub fn with_host_name(mut self, host_name: impl Into<Arc<str>>) -> Self {
         self.host_name = Some(host_name.into());
+        self
+    }
+
+    /// Attaches what the latest health check says. Default: nothing is known.
+    #[must_use]
+    pub fn with_verdict(mut self, verdict: impl Into<Option<Verdict>>) -> Self {
+        self.verdict = verdict.into();
         self
     }
 
@@ -162,6 +170,12 @@ impl Endpoint {
     #[must_use]
     pub fn host_name(&self) -> Option<&str> {
         self.host_name.as_deref()
+    }
+
+    /// What the latest health check says, if there was one.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 }
 

@@ -38,6 +38,12 @@ impl EndpointSet {
         Self { endpoints, generation, resolved_at: Instant::now() }
     }
 
+    /// The same answer of discovery, its endpoints with other attributes.
+    #[cfg(feature = "probe")]
+    pub(crate) fn with_attributes(&self, endpoints: Vec<Arc<Endpoint>>, generation: u64) -> Self {
+        Self { endpoints: Arc::new(endpoints), generation, resolved_at: self.resolved_at }
+    }
+
     /// The endpoints in order of preference.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {

@@ -20,10 +20,13 @@
 
 mod judge;
 mod panic;
+#[cfg(any(feature = "probe", feature = "server"))]
+pub(crate) mod proto;
 mod summary;
 
 pub use self::{
-    judge::{Finding, Judge, Thresholds, Verdict},
+    judge::{Finding, Judge, Thresholds},
     panic::Panic,
     summary::{Health, Reporter, Summary},
 };
+pub use crate::endpoint::Verdict;

@@ -1,0 +1,9 @@
+//! Probes against scripted peers, under a paused clock.
+
+mod check;
+mod envoy;
+mod logs;
+mod probed;
+mod schedule;
+mod scripted;
+mod watch;
