@@ -12,9 +12,10 @@ use crate::{
     backoff::Backoff,
     balance::{
         Balance,
-        checks::{self, Checks, StartProbe},
+        checks::{self, Checks},
         control::Control,
         plane::Plane,
+        probing::{Kit, Prepare},
         published::Published,
         shared::{Core, Observer, Shared},
         snapshot::{Choice, Snapshot},
@@ -48,6 +49,7 @@ pub struct Builder<C> {
     classify: Classify,
     methods: Vec<String>,
     checks: checks::Settings,
+    probe: Option<Box<dyn Prepare<C>>>,
     random: Random,
     worker: Option<Worker>,
 }
@@ -71,12 +73,13 @@ impl<C> Builder<C> {
             classify: Classify::default(),
             methods: Vec::new(),
             checks: checks::Settings::default(),
+            probe: None,
             random: Random::from_os(),
             worker: None,
         }
     }
 
-    /// The same settings over another resolver and other connections.
+    /// The same settings, but for the probe, over another resolver and other connections.
     pub(crate) fn over<D>(self, resolver: std::pin::Pin<Box<dyn Resolve>>, connector: D) -> Builder<D> {
         let Self {
             target,
@@ -104,6 +107,7 @@ impl<C> Builder<C> {
             classify,
             methods,
             checks,
+            probe: None,
             random,
             worker,
         }
@@ -202,9 +206,30 @@ impl<C> Builder<C> {
         self
     }
 
-    /// Starts this for each endpoint, and lets verdicts decide who gets calls.
-    pub(crate) fn start_probe(mut self, start: StartProbe) -> Self {
-        self.checks.probe = Some(start);
+    /// Probes each endpoint, and calls only those whose verdict passes. Default: none, a connection is enough.
+    ///
+    /// An endpoint gets no calls before its first verdict.
+    #[cfg(feature = "probe")]
+    pub fn probe(mut self, probe: impl Into<crate::probe::Probe>) -> Self
+    where
+        C: Connect + Clone,
+        C::Connection: crate::connect::Connection<crate::probe::Body>,
+    {
+        self.probe = Some(Box::new(probe.into()));
+        self
+    }
+
+    /// Makes endpoints wait for a verdict that [comes with them](crate::endpoint::Endpoint::with_verdict), as
+    /// `probe::Probed` attaches it. Default false: one without a verdict is fit for calls. A failing verdict counts
+    /// either way.
+    pub fn await_verdicts(mut self, wait: bool) -> Self {
+        self.checks.await_verdicts = wait;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn prepare(mut self, probe: impl Prepare<C> + 'static) -> Self {
+        self.probe = Some(Box::new(probe));
         self
     }
 
@@ -240,7 +265,17 @@ impl<C> Builder<C> {
         let room = Arc::<Room>::default();
         let mirror = Arc::new(Mirror::new(self.target.clone(), &self.methods));
         let (reporter, health) = Health::new(self.target.clone());
-        let (checks, watcher) = Checks::new(self.checks, reporter, stats.clone(), self.target.clone())?;
+        let probe = self.probe.map(|probe| {
+            probe.prepare(Kit {
+                connector: &self.connector,
+                worker: &worker,
+                dials: &self.dials,
+                random: &random,
+                stats: &stats,
+            })
+        });
+        let (checks, watcher) =
+            Checks::new(self.checks, probe, reporter, stats.clone(), self.target.clone())?;
         let shared = Arc::new(Shared {
             target: self.target,
             published: Published::new(Snapshot::without_endpoints(Choice::Wait, 0)),

@@ -2,14 +2,14 @@
 
 use std::{future::pending, sync::Arc};
 
-use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
     balance::{
         ejection::{Ejection, Suspicion, Watcher},
-        members::Member,
         plane::{Held, Plane},
+        probing::{StartProbe, VerdictSender, Ward},
         standing::{Admission, Census, Standing},
     },
     connect::subchannel::Id,
@@ -18,49 +18,16 @@ use crate::{
     error::{Error, Phase},
     grpc::Code,
     health::{Panic, Reporter, Summary, Verdict},
-    load::Load,
     random::Random,
     slow_start::SlowStart,
     stats::ChannelStats,
 };
 
-/// Starts to probe an endpoint.
-pub(crate) type StartProbe = Arc<dyn Fn(Ward) -> AbortHandle + Send + Sync>;
-
-/// An endpoint that is to be probed.
-pub(crate) struct Ward {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) load: Arc<Load>,
-    pub(crate) verdicts: VerdictSender,
-}
-
-/// Tells the control plane of one endpoint's verdicts.
-#[derive(Clone)]
-pub(crate) struct VerdictSender {
-    id: Id,
-    sender: mpsc::UnboundedSender<(Id, Verdict)>,
-}
-
-impl VerdictSender {
-    pub(crate) fn send(&self, verdict: Verdict) {
-        // Without a control plane nobody needs to know.
-        let _ = self.sender.send((self.id, verdict));
-    }
-}
-
-/// A probe that is under way; dropping it ends it.
-pub(crate) struct Probing(AbortHandle);
-
-impl Drop for Probing {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// The settings of health in a balancer.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) probe: Option<StartProbe>,
+    /// Whether endpoints wait for a verdict that comes with them.
+    pub(crate) await_verdicts: bool,
     pub(crate) eject: Option<Eject>,
     pub(crate) panic: Panic,
     pub(crate) slow_start: Option<SlowStart>,
@@ -68,55 +35,70 @@ pub(crate) struct Settings {
 
 /// What the control plane hears of an endpoint's health.
 pub(crate) enum News {
-    Verdict(Id, Verdict),
+    /// What its probe says; `None`: a verdict is awaited anew.
+    Verdict(Id, Option<Verdict>),
     Suspicion(Suspicion),
 }
 
-pub(crate) struct Checks {
-    probe: Option<StartProbe>,
+pub(crate) struct Checks<C> {
+    probe: Option<StartProbe<C>>,
+    await_verdicts: bool,
     ejection: Option<Ejection>,
     admission: Admission,
-    sender: mpsc::UnboundedSender<(Id, Verdict)>,
-    verdicts: mpsc::UnboundedReceiver<(Id, Verdict)>,
+    sender: mpsc::UnboundedSender<(Id, Option<Verdict>)>,
+    verdicts: mpsc::UnboundedReceiver<(Id, Option<Verdict>)>,
     reporter: Reporter,
     census: Census,
     stats: Arc<ChannelStats>,
     target: Arc<str>,
 }
 
-impl Checks {
+impl<C> Checks<C> {
     pub(crate) fn new(
         settings: Settings,
+        probe: Option<StartProbe<C>>,
         reporter: Reporter,
         stats: Arc<ChannelStats>,
         target: Arc<str>,
     ) -> Result<(Self, Option<Watcher>), Error> {
         let (sender, verdicts) = mpsc::unbounded_channel();
-        let Settings { probe, eject, panic, slow_start } = settings;
+        let Settings { await_verdicts, eject, panic, slow_start } = settings;
         let ejection = eject
             .map(|eject| Ejection::new(eject, Instant::now()))
             .transpose()
             .map_err(|bad| Error::new(Code::InvalidArgument, Phase::Build, bad.to_string()))?;
         let (watcher, ejection) = ejection.unzip();
         let (admission, census) = (Admission::new(panic, slow_start), Census::default());
-        let checks = Self { probe, ejection, admission, sender, verdicts, reporter, census, stats, target };
+        let checks = Self {
+            probe,
+            await_verdicts,
+            ejection,
+            admission,
+            sender,
+            verdicts,
+            reporter,
+            census,
+            stats,
+            target,
+        };
         Ok((checks, watcher))
     }
 
     /// A new endpoint.
-    pub(crate) fn watch<C>(&mut self, held: &mut Held<C>, endpoint: &Arc<Endpoint>) {
+    pub(crate) fn watch(&mut self, held: &mut Held<C>, endpoint: &Arc<Endpoint>) {
         if let Some(ejection) = &mut self.ejection {
             ejection.watch(held);
         }
-        let Some(start) = &self.probe else { return };
-        let verdicts = VerdictSender { id: held.rest.id, sender: self.sender.clone() };
-        let ward = Ward { endpoint: endpoint.clone(), load: held.rest.load.clone(), verdicts };
-        held.rest.probing = Some(Probing(start(ward)));
-        held.standing = Standing::awaiting();
+        held.standing = Standing::new(self.probe.is_some() || self.await_verdicts);
+        if let Some(start) = &self.probe {
+            let verdicts = VerdictSender::new(held.rest.id, self.sender.clone());
+            held.rest.probing = Some(start(Ward::new(endpoint.clone(), held.rest.load.clone(), verdicts)));
+        }
+        held.describe(endpoint);
     }
 
     /// The endpoint has left the set.
-    pub(crate) fn forget<C>(&mut self, held: &mut Held<C>) {
+    pub(crate) fn forget(&mut self, held: &mut Held<C>) {
         held.rest.probing = None;
         if let Some(ejection) = &mut self.ejection {
             ejection.forget(held);
@@ -148,7 +130,7 @@ impl Checks {
     }
 
     /// Takes in news. Whether they may change who gets calls.
-    pub(crate) fn hear<C>(&mut self, plane: &mut Plane<C>, news: News) -> bool {
+    pub(crate) fn hear(&mut self, plane: &mut Plane<C>, news: News) -> bool {
         match news {
             News::Verdict(id, verdict) => self.judge(plane, id, verdict),
             News::Suspicion(suspicion) => match &mut self.ejection {
@@ -159,17 +141,17 @@ impl Checks {
     }
 
     /// Takes in a verdict, unless it is on an endpoint that has left.
-    fn judge<C>(&mut self, plane: &mut Plane<C>, id: Id, verdict: Verdict) -> bool {
+    fn judge(&mut self, plane: &mut Plane<C>, id: Id, verdict: Option<Verdict>) -> bool {
         let Some(member) = plane.members.slot_mut(id.slot).filter(|member| member.state.rest.id == id) else {
             return false;
         };
-        let Member { endpoint, state } = member;
-        let passing = verdict.is_passing();
-        if state.standing.passing.replace(passing) != Some(passing) {
-            info!(target: "grpc_balance::health", cluster = %self.target, %endpoint, %verdict, "verdict changed");
-        }
-        state.rest.verdict = Some(verdict);
-        true
+        let state = &mut member.state;
+        let passing = verdict.as_ref().map(Verdict::is_passing);
+        let changes = state.standing.passing != passing;
+        state.standing.passing = passing;
+        state.rest.verdict = verdict;
+        // Another cause of a failure is to be seen in the summary, too.
+        changes || passing == Some(false)
     }
 
     /// When to decide anew whom to admit, though nothing has happened.
@@ -179,13 +161,13 @@ impl Checks {
     }
 
     /// Does what is due by now. Whether it may change who gets calls.
-    pub(crate) fn pass_time<C>(&mut self, plane: &mut Plane<C>, random: &Random, now: Instant) -> bool {
+    pub(crate) fn pass_time(&mut self, plane: &mut Plane<C>, random: &Random, now: Instant) -> bool {
         let swept = self.ejection.as_mut().is_some_and(|ejection| ejection.sweep(plane, random, now));
         swept || self.admission.next_step.is_some_and(|at| at <= now)
     }
 
     /// Decides whom to admit, and tells how many there are.
-    pub(crate) fn admit<C>(&mut self, plane: &mut Plane<C>, now: Instant) {
+    pub(crate) fn admit(&mut self, plane: &mut Plane<C>, now: Instant) {
         let was_panicking = self.admission.is_panicking;
         self.census = self.admission.admit(&mut plane.members, now);
         let Census { healthy, ready, .. } = self.census;
@@ -205,7 +187,7 @@ impl Checks {
     }
 
     /// Tells the health of the whole to whoever watches it.
-    pub(crate) fn report<C>(&self, plane: &Plane<C>) {
+    pub(crate) fn report(&self, plane: &Plane<C>) {
         if !plane.resolved {
             return;
         }

@@ -62,7 +62,7 @@ pub(crate) struct Control<C: Connect> {
     race: Option<(Race, Vec<usize>)>,
     /// Every member is wanted already.
     all_wanted: bool,
-    checks: Checks,
+    checks: Checks<C::Connection>,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
     /// When the next publication may be.
@@ -77,7 +77,7 @@ impl<C: Connect> Control<C> {
         policy: Arc<dyn Policy>,
         resolver: Resolver,
         worker: Worker,
-        checks: Checks,
+        checks: Checks<C::Connection>,
         handles: oneshot::Receiver<Infallible>,
     ) -> Self {
         let (report_to, reports) = mpsc::unbounded_channel();

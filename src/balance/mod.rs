@@ -45,6 +45,7 @@ mod ejection;
 mod exclusions;
 mod members;
 mod plane;
+mod probing;
 mod published;
 mod race;
 mod record;

@@ -1,20 +1,19 @@
 //! What the control plane knows, readable by statistics.
 
-use std::{collections::HashMap, marker::PhantomData, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     balance::{
-        checks::Probing,
         members::{Member, Members},
+        probing::Probing,
         snapshot::{Choice, Snapshot},
         standing::Standing,
         state::Connectivity,
     },
     connect::subchannel::{Id, Lanes, Status, Subchannel},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Verdict},
     error::{Error, Phase},
     grpc::Code,
-    health::Verdict,
     load::Load,
     policy::ReadyEndpoint,
     stats::{ChannelState, EndpointStats},
@@ -39,11 +38,10 @@ pub(crate) struct Held<C> {
     /// Here while a connection takes calls; it carries them.
     pub(crate) ready: Option<ReadyEndpoint>,
     pub(crate) standing: Standing,
-    pub(crate) rest: Box<Rest>,
-    _connections: PhantomData<fn() -> C>,
+    pub(crate) rest: Box<Rest<C>>,
 }
 
-pub(crate) struct Rest {
+pub(crate) struct Rest<C> {
     pub(crate) id: Id,
     pub(crate) subchannel: Subchannel,
     pub(crate) status: Status,
@@ -55,10 +53,21 @@ pub(crate) struct Rest {
     /// Why it was ejected the last time.
     pub(crate) ejection: Option<Arc<str>>,
     /// Ends the probing when it is dropped.
-    pub(crate) probing: Option<Probing>,
+    pub(crate) probing: Option<Probing<C>>,
 }
 
 impl<C> Held<C> {
+    /// Takes in a verdict that discovery attached, or tells the probe of the attributes.
+    pub(crate) fn describe(&mut self, endpoint: &Arc<Endpoint>) {
+        match &self.rest.probing {
+            Some(probing) => probing.describe(endpoint.clone()),
+            None => {
+                self.standing.passing = endpoint.verdict().map(Verdict::is_passing);
+                self.rest.verdict = endpoint.verdict().cloned();
+            }
+        }
+    }
+
     /// Why it is not fit for calls; of use only while it is not.
     pub(crate) fn why_unfit(&self) -> Arc<str> {
         let cause = match &self.rest.ejection {
@@ -75,14 +84,17 @@ impl<C> Held<C> {
 }
 
 impl<C: Send + Sync + 'static> Held<C> {
-    pub(crate) fn new(rest: Rest) -> Self {
-        Self { ready: None, standing: Standing::default(), rest: Box::new(rest), _connections: PhantomData }
+    pub(crate) fn new(rest: Rest<C>) -> Self {
+        Self { ready: None, standing: Standing::default(), rest: Box::new(rest) }
     }
 
     /// The connections are these now.
     pub(crate) fn connected(&mut self, endpoint: &Arc<Endpoint>, lanes: Lanes<C>) {
         let ready = || ReadyEndpoint::connected(endpoint.clone(), self.rest.load.clone(), lanes.clone());
         self.ready = (!lanes.open.is_empty()).then(ready);
+        if let Some(probing) = &self.rest.probing {
+            probing.lend(lanes.open.first());
+        }
     }
 
     /// The endpoint has other attributes now.
@@ -93,6 +105,7 @@ impl<C: Send + Sync + 'static> Held<C> {
         if self.rest.wanted {
             self.rest.subchannel.connect(endpoint.clone());
         }
+        self.describe(endpoint);
     }
 
     /// The open connections, if there are any.

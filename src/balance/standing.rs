@@ -32,9 +32,9 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// That of an endpoint which is probed.
-    pub(crate) fn awaiting() -> Self {
-        Self { probed: true, ..Self::default() }
+    /// That of an endpoint which gets no calls before its first verdict, if it is probed.
+    pub(crate) fn new(probed: bool) -> Self {
+        Self { probed, ..Self::default() }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {

@@ -9,9 +9,11 @@ use tokio::runtime::Handle;
 use crate::connect::tls;
 #[cfg(feature = "dns")]
 use crate::discover::DnsConfig;
+#[cfg(feature = "probe")]
+use crate::probe::Probe;
 use crate::{
     backoff::Backoff,
-    balance::{self, Balance},
+    balance,
     channel::Channel,
     connect::{
         Connector, ConnectorBuilder, Worker,
@@ -40,6 +42,8 @@ pub struct Builder {
     balance: balance::Builder<()>,
     connector: ConnectorBuilder,
     resolver: Option<Pin<Box<dyn Resolve>>>,
+    #[cfg(feature = "probe")]
+    probe: Option<Probe>,
     #[cfg(feature = "dns")]
     dns: DnsConfig,
     authority: Option<String>,
@@ -55,6 +59,8 @@ impl Builder {
             target,
             connector: Connector::builder(Authority::from_static("localhost")),
             resolver: None,
+            #[cfg(feature = "probe")]
+            probe: None,
             #[cfg(feature = "dns")]
             dns: DnsConfig::new(),
             authority: None,
@@ -136,6 +142,16 @@ impl Builder {
     /// Registers methods (`package.Service/Method`) whose metrics go by their own name rather than by `other`.
     pub fn methods<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
         self.balance = self.balance.methods(methods);
+        self
+    }
+
+    /// Probes each endpoint, and calls only those whose verdict passes. Default: none, a connection is enough.
+    ///
+    /// An endpoint gets no calls before its first verdict. `probe::Grpc::watch` asks on the connection that carries
+    /// the calls; the others have connections of their own, made with the channel's TLS and HTTP/2 settings.
+    #[cfg(feature = "probe")]
+    pub fn probe(mut self, probe: impl Into<Probe>) -> Self {
+        self.probe = Some(probe.into());
         self
     }
 
@@ -231,8 +247,13 @@ impl Builder {
             None => discover::for_target(&target)?,
         };
         let connector = self.connector.authority(authority).worker(worker.clone()).build()?;
-        let balance: Balance<Connector> = self.balance.over(resolver, connector).worker(worker).build()?;
-        Ok(Channel::new(balance, user_agent))
+        let balance: balance::Builder<Connector> = self.balance.over(resolver, connector).worker(worker);
+        #[cfg(feature = "probe")]
+        let balance = match self.probe {
+            Some(probe) => balance.probe(probe),
+            None => balance,
+        };
+        Ok(Channel::new(balance.build()?, user_agent))
     }
 }
 

@@ -67,6 +67,12 @@ impl ChannelStats {
         self.calls.increment(code as usize);
     }
 
+    /// How many calls have ended, however they did.
+    #[must_use]
+    pub fn ended_calls(&self) -> u64 {
+        self.calls.sum().iter().take(CODES).sum()
+    }
+
     /// Counts a call that found nothing ready and waits, until the guard is dropped.
     #[must_use]
     pub fn wait(self: &Arc<Self>) -> Waiting {

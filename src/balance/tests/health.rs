@@ -6,12 +6,13 @@ use futures_util::poll;
 use tokio::{sync::mpsc, time::Instant};
 use tower_service::Service as _;
 
-use super::scripted::{Dialled, Peer, Scripted, endpoint, pushed, request, settle};
+use super::scripted::{Dialled, Line, Peer, Scripted, endpoint, pushed, request, settle};
 use crate::{
     balance::{
         Balance, Builder,
-        checks::{VerdictSender, Ward},
+        probing::{Kit, Prepare, Probing, StartProbe, VerdictSender, Ward},
     },
+    connect::Connect,
     discover::PushedHandle,
     grpc::Code,
     health::{Panic, Verdict},
@@ -29,15 +30,24 @@ struct Probed {
     peers: HashMap<u16, Peer>,
 }
 
+/// Hands those who are to be probed to the test.
+struct ByHand(mpsc::UnboundedSender<Ward>);
+
+impl Prepare<Scripted> for ByHand {
+    fn prepare(self: Box<Self>, _: Kit<'_, Scripted>) -> StartProbe<<Scripted as Connect>::Connection> {
+        Arc::new(move |ward: Ward| -> Probing<Line> {
+            let endpoint = ward.endpoint.clone();
+            self.0.send(ward).expect("the test goes on");
+            Probing::new(tokio::spawn(std::future::pending::<()>()).abort_handle(), endpoint)
+        })
+    }
+}
+
 impl Probed {
     fn new(configure: impl FnOnce(Builder<Scripted>) -> Builder<Scripted>) -> Self {
         let (handle, builder, dialled) = pushed();
         let (sender, wards) = mpsc::unbounded_channel();
-        let start = move |ward: Ward| {
-            sender.send(ward).expect("the test goes on");
-            tokio::spawn(std::future::pending::<()>()).abort_handle()
-        };
-        let balance = configure(builder.start_probe(Arc::new(start))).build().expect("in a runtime");
+        let balance = configure(builder.prepare(ByHand(sender))).build().expect("in a runtime");
         Self { handle, balance, dialled, wards, verdicts: HashMap::new(), peers: HashMap::new() }
     }
 
@@ -48,18 +58,18 @@ impl Probed {
             let peer = self.dialled.accept().await;
             self.peers.insert(number, peer);
             let ward = self.wards.try_recv().expect("it is probed");
-            assert_eq!(*ward.endpoint, endpoint(number));
+            assert_eq!(**ward.endpoint.load(), endpoint(number));
             self.verdicts.insert(number, ward.verdicts);
         }
     }
 
     async fn passes(&self, number: u16) {
-        self.verdicts[&number].send(Verdict::passing(Instant::now()));
+        self.verdicts[&number].send(Some(Verdict::passing(Instant::now())));
         settle().await;
     }
 
     async fn fails(&self, number: u16) {
-        self.verdicts[&number].send(Verdict::failing("NOT_SERVING", Instant::now()));
+        self.verdicts[&number].send(Some(Verdict::failing("NOT_SERVING", Instant::now())));
         settle().await;
     }
 
@@ -195,7 +205,7 @@ async fn an_address_that_comes_back_awaits_a_verdict_again() {
     settle().await;
     probed.add([2]).await;
     assert_eq!(probed.who().await, [1]);
-    stale.send(Verdict::passing(Instant::now()));
+    stale.send(Some(Verdict::passing(Instant::now())));
     settle().await;
     assert_eq!(probed.who().await, [1], "the verdict was on the endpoint that has left");
     probed.passes(2).await;
