@@ -82,7 +82,7 @@ impl Default for Streak {
     }
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -105,7 +105,7 @@ impl Drop for TrialCall {
     }
 }
 
-#[cfg(all(test, not(model)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
