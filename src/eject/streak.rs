@@ -71,7 +71,8 @@ impl Streak {
     /// A call succeeded, or the endpoint begins anew: there are no failures in a row.
     pub fn clear(&self) {
         if self.0.load(Relaxed) != 0 {
-            self.0.store(0, Relaxed);
+            // Not a store: with `hit` this makes one order of read-modify-writes, which the model checker can follow.
+            self.0.swap(0, Relaxed);
         }
     }
 }
