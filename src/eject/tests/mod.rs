@@ -2,6 +2,7 @@
 
 mod agreement;
 mod lifecycle;
+mod settings;
 mod simulation;
 mod vectors;
 
