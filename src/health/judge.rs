@@ -105,7 +105,6 @@ impl Judge {
     /// Takes in a finding. Whether the verdict has changed from fit to unfit or back, or is the first one.
     ///
     /// A failing verdict always tells the latest cause; that alone is no change.
-    #[expect(clippy::must_use_candidate, reason = "it is called for its effect")]
     pub fn hear(&mut self, finding: Finding, now: Instant) -> bool {
         let passing = self.verdict.as_ref().map(Verdict::is_passing);
         let threshold = match (passing, &finding) {

@@ -64,11 +64,3 @@ pub(crate) use self::{
     caller::open_with,
     prober::{Owner, Prober, Probing},
 };
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the balancer is to lend its connections by these")
-)]
-pub(crate) use self::{
-    caller::{Caller, lend},
-    line::DataConnection,
-};

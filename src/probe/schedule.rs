@@ -41,17 +41,14 @@ impl Probe {
         let now = Instant::now();
         // So far ahead that it does not matter where.
         let end = now.checked_add(pause).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()));
-        let is_long = self.interval_without_traffic.is_some_and(|_| !moment.traffic) && pause > self.interval;
-        let mut step = now;
-        while is_long {
-            step = step.checked_add(self.interval).unwrap_or(end);
-            if step >= end {
-                break;
-            }
-            sleep_until(step).await;
+        let long = self.interval_without_traffic.is_some_and(|_| !moment.traffic) && pause > self.interval;
+        let mut step = if long { now.checked_add(self.interval) } else { None };
+        while let Some(look) = step.filter(|&look| look < end) {
+            sleep_until(look).await;
             if has_traffic() {
                 return;
             }
+            step = look.checked_add(self.interval);
         }
         sleep_until(end).await;
     }

@@ -32,8 +32,9 @@ use crate::{
         proto::{HealthCheckRequest, HealthCheckResponse, ServingStatus},
     },
     probe::{
-        Body, DataConnection, Owner, Probe, Prober, Probing,
+        Body, Owner, Probe, Prober, Probing,
         caller::{CallError, Caller, Open, Opened, Reply},
+        line::DataConnection,
     },
     random::Random,
     stats::Disconnect,

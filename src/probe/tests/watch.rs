@@ -9,7 +9,10 @@ use super::scripted::{Bench, Peer, connection, error, http_404, start, start_on,
 use crate::{
     grpc::Code,
     health::proto::ServingStatus::*,
-    probe::{Caller, Grpc, Probe, caller::CallError},
+    probe::{
+        Grpc, Probe,
+        caller::{CallError, Caller},
+    },
 };
 
 type Lend = watch::Sender<Option<std::sync::Arc<dyn Caller>>>;
