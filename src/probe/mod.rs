@@ -61,6 +61,6 @@ mod tests;
 
 pub use self::{caller::Body, grpc::Grpc, http::Http, probed::Probed, settings::Probe, tcp::Tcp};
 pub(crate) use self::{
-    caller::open_with,
+    caller::{lend, open_with},
     prober::{Owner, Prober, Probing},
 };

@@ -49,6 +49,11 @@ impl Names {
 }
 
 impl Acquaintance {
+    /// The service that is asked about.
+    pub(super) fn service(&self) -> &str {
+        &self.names.service
+    }
+
     /// It knows the name.
     pub(super) fn known(&mut self) {
         if std::mem::take(&mut self.stranger) {

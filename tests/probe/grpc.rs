@@ -44,7 +44,7 @@ async fn check_follows_a_tonic_health_server() {
     reporter.set_service_status("route.Router", ServingStatus::Serving).await;
     probing.says("passing").await;
     reporter.clear_service_status("route.Router").await;
-    probing.says("failing: NOT_FOUND").await;
+    probing.says("failing: no service `route.Router`: NOT_FOUND").await;
     assert_eq!(server.accepted(), 1, "one connection for all checks");
 }
 
@@ -74,7 +74,7 @@ async fn the_empty_name_is_the_server_as_a_whole() {
 #[tokio::test]
 async fn a_name_that_the_server_does_not_know_is_its_own_word() {
     let (server, _reporter) = healthy().await;
-    Probing::of(server.address, Grpc::new("route.Router")).says("failing: NOT_FOUND").await;
+    Probing::of(server.address, Grpc::new("route.Router")).says("failing: no service `route.Router`: NOT_FOUND").await;
     Probing::of(server.address, Grpc::watch("route.Router")).says("failing: Watch ended: NOT_FOUND").await;
 }
 

@@ -113,7 +113,7 @@ fn an_ejection_while_the_sweep_still_sees_the_bad_calls_is_no_relapse() {
     set.now += SECOND;
     let change = set.eject(4);
     assert_eq!(until(change, &set), 30);
-    assert_eq!(set.ejects(&of_a_hundred(&[0, 0, 0, 0, 100])), []);
+    assert_eq!(set.ejects(&of_a_hundred(&[0, 0, 0, 0, 100])), Vec::<usize>::new());
     assert_eq!(set.sweep_until_change().0, 30, "from second 10 to second 40");
 }
 

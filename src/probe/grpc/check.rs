@@ -79,7 +79,7 @@ fn judge(message: Option<bytes::Bytes>, end: End, acquaintance: &mut Acquaintanc
         (Code::Ok, None) => Finding::Fail("the answer has no message".into()),
         (Code::NotFound, _) if end.said => {
             acquaintance.unknown();
-            Finding::Unwell(end.to_string().into())
+            Finding::Unwell(format!("no service `{}`: {end}", acquaintance.service()).into())
         }
         _ => Finding::Fail(end.to_string().into()),
     }

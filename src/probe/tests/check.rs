@@ -69,7 +69,7 @@ async fn what_the_server_says_itself_counts_at_once_and_what_it_does_not_say_is_
         (answer(NotServing), Some("failing: NOT_SERVING")),
         (answer(ServiceUnknown), Some("failing: SERVICE_UNKNOWN")),
         (answer(Unknown), Some("failing: UNKNOWN")),
-        (trailers_only(Code::NotFound), Some("failing: NOT_FOUND")),
+        (trailers_only(Code::NotFound), Some("failing: no service `route.Router`: NOT_FOUND")),
         (trailers_only(Code::Unimplemented), None),
         (trailers_only(Code::Unavailable), None),
         (trailers_only(Code::Ok), None),
@@ -263,7 +263,7 @@ async fn a_wrong_service_name_is_told_once_when_no_endpoint_knows_it() {
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
         for bench in &mut benches {
-            assert_eq!(bench.verdict().await, "failing: NOT_FOUND");
+            assert_eq!(bench.verdict().await, "failing: no service `route.Router`: NOT_FOUND");
         }
     })
     .await;
