@@ -9,6 +9,8 @@
 #![allow(unsafe_code, reason = "a global allocator that counts cannot be written without")]
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
+#[path = "../support/at_once.rs"]
+mod at_once;
 mod overhead;
 
 use std::{

@@ -4,25 +4,13 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     hint::black_box,
-    net::Ipv4Addr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use grpc_balance::{
-    Balance, Error,
-    connect::{Connect, Connection, ConnectionState, Established, Permit, Replay, SendError},
-    discover::Fixed,
-    endpoint::Endpoint,
-    policy::P2c,
-    stats::ChannelState,
-};
 use http::{Request, Response, Uri};
-use http_body::{Body, Frame};
-use http_body_util::Empty;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tower::{
     Service, ServiceExt as _,
     balance::p2c,
@@ -31,66 +19,15 @@ use tower::{
     load::{CompleteOnResponse, PendingRequests},
 };
 
-use super::ALLOCATIONS;
+use super::{
+    ALLOCATIONS,
+    at_once::{RequestBody, balanced, request},
+};
 
 const ENDPOINTS: u16 = 3;
 const ROUNDS: usize = 201;
 /// Few enough for a round to end within a time slice.
 const CALLS: u32 = 2_000;
-
-type RequestBody = Empty<Bytes>;
-
-/// A request for a URI that was parsed before.
-fn request(uri: &Uri) -> Request<RequestBody> {
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = uri.clone();
-    request
-}
-
-/// Connects to what answers at once.
-struct AtOnce;
-
-#[derive(Debug)]
-struct Line {
-    _health: watch::Sender<ConnectionState>,
-}
-
-struct Nothing {
-    _permit: Permit,
-}
-
-impl Connect for AtOnce {
-    type Connection = Line;
-    type Future = Ready<Result<Established<Line>, Error>>;
-
-    fn connect(&self, _endpoint: &Arc<Endpoint>) -> Self::Future {
-        let (health, watch) = watch::channel(ConnectionState::Open { max_streams: usize::MAX });
-        ready(Ok(Established::new(Arc::new(Line { _health: health }), watch)))
-    }
-}
-
-impl Connection<RequestBody> for Line {
-    type Body = Nothing;
-    type Future = Ready<Result<Response<Nothing>, SendError<RequestBody>>>;
-
-    fn send(self: &Arc<Self>, request: Request<Replay<RequestBody>>, permit: Permit) -> Self::Future {
-        black_box(&request);
-        ready(Ok(Response::new(Nothing { _permit: permit })))
-    }
-}
-
-impl Body for Nothing {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Mock;
@@ -108,21 +45,6 @@ impl Service<Request<RequestBody>> for Mock {
         black_box(&request);
         ready(Ok(Response::new(())))
     }
-}
-
-async fn balanced() -> Balance<AtOnce> {
-    let endpoints =
-        (1..=ENDPOINTS).map(|port| Endpoint::new(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
-    let balance = Balance::builder(Fixed::new(endpoints), AtOnce)
-        .policy(P2c::least_pending())
-        .build()
-        .expect("in a runtime");
-    let mut watch = balance.watch();
-    let ready = |now: &grpc_balance::balance::Connectivity| {
-        now.state() == ChannelState::Ready && now.ready() == usize::from(ENDPOINTS)
-    };
-    watch.wait_for(ready).await.expect("the balancer lives");
-    balance
 }
 
 /// What one call costs in nanoseconds, and how many allocations it makes.
@@ -170,7 +92,7 @@ pub(crate) fn report() {
 }
 
 async fn compare(suffix: &str) {
-    let mut balance = balanced().await;
+    let mut balance = balanced(ENDPOINTS, |builder| builder).await;
     let services = (0..ENDPOINTS).map(|_| PendingRequests::new(Mock, CompleteOnResponse::default()));
     let mut tower = Buffer::new(p2c::Balance::new(ServiceList::new(services)), 1024);
     let (mut ours, mut theirs, mut bare) = (Vec::new(), Vec::new(), Vec::new());

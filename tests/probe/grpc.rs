@@ -74,7 +74,9 @@ async fn the_empty_name_is_the_server_as_a_whole() {
 #[tokio::test]
 async fn a_name_that_the_server_does_not_know_is_its_own_word() {
     let (server, _reporter) = healthy().await;
-    Probing::of(server.address, Grpc::new("route.Router")).says("failing: no service `route.Router`: NOT_FOUND").await;
+    Probing::of(server.address, Grpc::new("route.Router"))
+        .says("failing: no service `route.Router`: NOT_FOUND")
+        .await;
     Probing::of(server.address, Grpc::watch("route.Router")).says("failing: Watch ended: NOT_FOUND").await;
 }
 
