@@ -73,7 +73,6 @@ impl Trial {
         }
         match self.0.compare_exchange(FREE, TAKEN, Relaxed, Relaxed) {
             Ok(_) => Admission::Trial(TrialCall { trial: self.clone(), after: FREE }),
-            Err(OPEN) => Admission::Open,
             Err(_) => Admission::Busy,
         }
     }

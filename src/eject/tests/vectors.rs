@@ -122,6 +122,11 @@ fn a_limit_to_ejections_hits_the_worst() {
     let settings = by_failure_percentage(FailurePercentage::new()).max_percent(20);
     let mut set = Set::new(settings, 10);
     assert_eq!(set.ejects(&of_a_hundred(&[90, 95, 100, 0, 0, 0, 0, 99, 0, 0])), [2, 7]);
+
+    let settings = by_success_rate(SuccessRate::a50()).max_percent(5);
+    let mut failed = [0; 20];
+    (failed[3], failed[9]) = (50, 60);
+    assert_eq!(Set::new(settings, 20).ejects(&of_a_hundred(&failed)), [9]);
 }
 
 #[test]
