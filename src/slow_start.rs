@@ -188,6 +188,7 @@ mod tests {
             for elapsed in times.into_iter().map(Duration::from_millis) {
                 let factor = settings.factor(elapsed);
                 prop_assert!((last..=1.0).contains(&factor), "{factor} after {last}");
+                prop_assert_eq!(settings.is_over(elapsed), elapsed >= window);
                 prop_assert!(elapsed < window || factor == 1.0);
                 last = factor;
             }

@@ -49,7 +49,7 @@ pub struct Outliers<K> {
 struct Watched<K> {
     key: K,
     standing: Standing,
-    /// How many times the base time the next ejection lasts, less one.
+    /// Ejections less sweeps in service: how many times the base time an ejection lasts.
     multiplier: u32,
     /// The counters at the last sweep, and how they grew in the interval before it.
     seen: Counts,
@@ -159,8 +159,8 @@ impl<K: Clone + Eq + Hash> Outliers<K> {
     /// over.
     ///
     /// `counts` are running totals; an endpoint that is not mentioned had no calls, and a key that is not in the set
-    /// is ignored. The next sweep is due one interval after `now`. It takes time in proportion to the endpoints: a
-    /// millisecond or two for 10 000.
+    /// is ignored. The next sweep is due one interval after `now`. It takes time in proportion to the endpoints, a
+    /// fraction of a millisecond for 10 000.
     pub fn sweep(
         &mut self,
         now: Instant,
