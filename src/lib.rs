@@ -44,12 +44,14 @@ pub use crate::{
 };
 
 /// The README and the guide: what they show is compiled.
-#[cfg(all(doctest, feature = "dns", feature = "tls", feature = "tonic"))]
+#[cfg(all(doctest, feature = "dns", feature = "probe", feature = "tls", feature = "tonic"))]
 mod guide {
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/client.md")]
     mod client {}
+    #[doc = include_str!("../docs/health.md")]
+    mod health {}
     #[doc = include_str!("../docs/errors.md")]
     mod errors {}
     #[doc = include_str!("../docs/policies.md")]
