@@ -140,7 +140,11 @@ impl Ejection {
             Some((load.id(), Counts::new(succeeded, failed)))
         });
         let changes = self.outliers.sweep(now, counts, random);
-        changes.into_iter().fold(false, |changed, change| self.apply(plane, change, now) || changed)
+        let mut changed = false;
+        for change in changes {
+            changed |= self.apply(plane, change, now);
+        }
+        changed
     }
 
     fn apply<C>(&self, plane: &mut Plane<C>, change: Change<LoadId>, now: Instant) -> bool {

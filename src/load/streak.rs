@@ -47,7 +47,6 @@ impl Streak {
     ///
     /// An error that the endpoint answered ends a streak of the other kind, since the transport works. A failure of
     /// local origin says nothing about the answers.
-    #[expect(clippy::must_use_candidate, reason = "it is called for its effect too")]
     pub fn hit(&self, kind: Kind) -> u32 {
         let mut current = self.0.load(Relaxed);
         loop {
