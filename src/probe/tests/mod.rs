@@ -2,6 +2,7 @@
 
 mod check;
 mod envoy;
+mod lend;
 mod logs;
 mod probed;
 mod schedule;
