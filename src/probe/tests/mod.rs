@@ -4,6 +4,7 @@ mod check;
 mod envoy;
 mod lend;
 mod logs;
+mod messages;
 mod probed;
 mod schedule;
 mod scripted;
