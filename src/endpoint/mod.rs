@@ -136,6 +136,17 @@ impl Endpoint {
     }
 
     /// Attaches what the latest health check says. Default: nothing is known.
+    ///
+    /// ```
+    /// use grpc_balance::endpoint::{Endpoint, Verdict};
+    /// use tokio::time::Instant;
+    ///
+    /// let unknown: Endpoint = "10.0.0.1:50051".parse()?;
+    /// let failing = unknown.clone().with_verdict(Verdict::failing("refused", Instant::now()));
+    /// assert_eq!(failing.key(), unknown.key(), "it is the same endpoint");
+    /// assert_ne!(failing, unknown);
+    /// # Ok::<(), grpc_balance::endpoint::ParseAddressError>(())
+    /// ```
     #[must_use]
     pub fn with_verdict(mut self, verdict: impl Into<Option<Verdict>>) -> Self {
         self.verdict = verdict.into();

@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 
-use super::caller::{Caller, Open, Opened};
+use super::caller::{CallError, Caller, Open, Opened};
 use crate::{
     connect::{ConnectionState, dial::DialPermit},
     endpoint::Endpoint,
@@ -77,6 +77,40 @@ impl Line {
         }
     }
 
+    /// Asks on a connection, and again on another while those there are take no more calls: that is no answer. `None`:
+    /// the next one is for others to make.
+    pub(super) async fn ask<T, F>(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        turn: &mut Turn,
+        ask: impl Fn(Arc<dyn Caller>) -> F,
+    ) -> Option<Result<T, Error>>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut asked = 0;
+        loop {
+            let caller = match self.get(endpoint, turn).await {
+                Ok(caller) => caller,
+                Err(error) => return Some(Err(error)),
+            };
+            asked += 1;
+            match ask(caller).await {
+                Ok(answer) => return Some(Ok(answer)),
+                Err(CallError::Failed(error)) => return Some(Err(error)),
+                Err(CallError::Gone(error)) => {
+                    self.leave();
+                    if !self.is_own() {
+                        return None;
+                    }
+                    if asked == CONNECTIONS {
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
     /// Uses this connection no more.
     pub(super) fn leave(&mut self) {
         match self {
@@ -104,6 +138,9 @@ impl Line {
         }
     }
 }
+
+/// A peer that ends one connection after the other as soon as it is asked is not well.
+const CONNECTIONS: usize = 3;
 
 /// The right to a first dial: when thousands of endpoints appear at once, their connections are opened by and by.
 #[derive(Debug, Default)]

@@ -168,7 +168,7 @@ impl Asker {
         match self {
             Self::Grpc { line, question } => grpc::check(question, line, endpoint, turn, acquaintance).await,
             Self::Http1 { http, connection } => Some(http.check(connection, endpoint, turn).await),
-            Self::Http2 { http, line } => Some(http.check_http2(line, endpoint, turn).await),
+            Self::Http2 { http, line } => http.check_http2(line, endpoint, turn).await,
             Self::Tcp(tcp) => Some(tcp.check(endpoint, turn).await),
         }
     }

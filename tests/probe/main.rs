@@ -6,3 +6,5 @@ mod grpc;
 mod http;
 mod peers;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;

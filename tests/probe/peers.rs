@@ -78,12 +78,16 @@ impl Probing {
 
     pub(crate) fn over(endpoint: Fixed, probe: impl Into<Probe>) -> Self {
         let connector = Connector::builder(Authority::from_static("greeter.test")).build().unwrap();
+        Self::with(endpoint, probe, &connector)
+    }
+
+    pub(crate) fn with(endpoint: Fixed, probe: impl Into<Probe>, connector: &Connector) -> Self {
         let probe = probe
             .into()
             .interval(Duration::from_millis(20))
             .jitter(Duration::ZERO)
             .thresholds(Thresholds::new(1, 1));
-        Self(Box::pin(Probed::new(endpoint, probe, &connector)))
+        Self(Box::pin(Probed::new(endpoint, probe, connector)))
     }
 
     /// The next news: a verdict, or that there is none.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::Question;
@@ -21,11 +22,7 @@ use crate::{
     },
 };
 
-/// A peer that ends one connection after the other as soon as it is asked is not well.
-const CONNECTIONS: usize = 3;
-
-/// Asks until there is an answer: a connection that takes no more calls is no answer. `None`: the next connection is
-/// for others to make, and not there yet.
+/// Asks once. `None`: the connection went away, and the next is for others to make.
 pub(in crate::probe) async fn check(
     question: &Question,
     line: &mut Line,
@@ -33,30 +30,14 @@ pub(in crate::probe) async fn check(
     turn: &mut Turn,
     acquaintance: &mut Acquaintance,
 ) -> Option<Finding> {
-    let mut last = None;
-    for _ in 0..CONNECTIONS {
-        let caller = match line.get(endpoint, turn).await {
-            Ok(caller) => caller,
-            Err(error) => return Some(failed(&error)),
-        };
-        match ask(&*caller, question).await {
-            Ok((message, end)) => return Some(judge(message, end, acquaintance)),
-            Err(CallError::Gone(error)) => {
-                line.leave();
-                if !line.is_own() {
-                    return None;
-                }
-                last = Some(error);
-            }
-            Err(CallError::Failed(error)) => {
-                return Some(failed(&error));
-            }
-        }
-    }
-    last.map(|error| failed(&error))
+    let found = match line.ask(endpoint, turn, |caller| ask(caller, question)).await? {
+        Ok((message, end)) => judge(message, end, acquaintance),
+        Err(error) => failed(&error),
+    };
+    Some(found)
 }
 
-async fn ask(caller: &dyn Caller, question: &Question) -> Result<(Option<bytes::Bytes>, End), CallError> {
+async fn ask(caller: Arc<dyn Caller>, question: &Question) -> Result<(Option<Bytes>, End), CallError> {
     let mut messages = Messages::new(caller.call(question.request()).await?);
     let mut answer = None;
     loop {
@@ -67,7 +48,7 @@ async fn ask(caller: &dyn Caller, question: &Question) -> Result<(Option<bytes::
     }
 }
 
-fn judge(message: Option<bytes::Bytes>, end: End, acquaintance: &mut Acquaintance) -> Finding {
+fn judge(message: Option<Bytes>, end: End, acquaintance: &mut Acquaintance) -> Finding {
     match (end.code, message) {
         (Code::Ok, Some(message)) => match HealthCheckResponse::decode(message) {
             Ok(response) => {

@@ -122,37 +122,21 @@ impl Http {
         }
     }
 
-    /// One check over HTTP/2. As in gRPC's, a connection that takes no more calls is no answer.
+    /// One check over HTTP/2.
     pub(super) async fn check_http2(
         &self,
         line: &mut Line,
         endpoint: &Arc<Endpoint>,
         turn: &mut Turn,
-    ) -> Finding {
-        const CONNECTIONS: usize = 3;
-        let mut last = None;
-        for _ in 0..CONNECTIONS {
-            let asked = match line.get(endpoint, turn).await {
-                Ok(caller) => self.ask_http2(&*caller).await,
-                Err(error) => Err(CallError::Failed(error)),
-            };
-            match asked {
-                Ok(status) => return self.judge(status),
-                Err(CallError::Gone(error)) => {
-                    line.leave();
-                    last = Some(error);
-                }
-                Err(CallError::Failed(error)) => {
-                    last = Some(error);
-                    break;
-                }
-            }
-        }
-        let cause = last.map_or_else(|| "no answer".to_owned(), |error| error.report().to_string());
-        Finding::Fail(cause.into())
+    ) -> Option<Finding> {
+        let found = match line.ask(endpoint, turn, |caller| self.ask_http2(caller)).await? {
+            Ok(status) => self.judge(status),
+            Err(error) => Finding::Fail(error.report().to_string().into()),
+        };
+        Some(found)
     }
 
-    async fn ask_http2(&self, caller: &dyn Caller) -> Result<StatusCode, CallError> {
+    async fn ask_http2(&self, caller: Arc<dyn Caller>) -> Result<StatusCode, CallError> {
         let mut request = self.request(Body::default());
         if let Some(host) = &self.host {
             let mut parts = request.uri().clone().into_parts();

@@ -2,7 +2,9 @@
 
 mod check;
 mod envoy;
+mod lend;
 mod logs;
+mod messages;
 mod probed;
 mod schedule;
 mod scripted;
