@@ -11,6 +11,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "server")]
+pub mod answer;
 pub mod backoff;
 pub mod balance;
 pub mod channel;
@@ -20,6 +22,8 @@ pub mod endpoint;
 pub mod error;
 pub mod grpc;
 pub mod health;
+#[cfg(feature = "server")]
+pub mod health_service;
 pub mod load;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -28,6 +32,10 @@ pub mod metrics;
 mod metrics;
 pub mod policy;
 pub mod random;
+#[cfg(feature = "server")]
+pub mod serving;
+#[cfg(feature = "server")]
+pub mod shim;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]

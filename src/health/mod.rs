@@ -18,6 +18,8 @@
 //! ```
 
 mod judge;
+#[cfg(any(feature = "probe", feature = "server"))]
+pub(crate) mod proto;
 mod summary;
 
 pub use self::{
