@@ -39,3 +39,6 @@ pub use self::{
     registry::{Registry, Status},
     watch::Watch,
 };
+
+#[cfg(test)]
+mod tests;
