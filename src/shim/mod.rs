@@ -19,7 +19,9 @@
 //! # use bytes::Bytes;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), std::convert::Infallible> {
-//! # let inner = service_fn(async |_: Request<()>| Ok(Response::new(Empty::<Bytes>::new())));
+//! # let inner = service_fn(async |_: Request<()>| {
+//! #     Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
+//! # });
 //! let (reporter, health) = Health::new("service");             // a cluster has one of these
 //! let app = ServiceBuilder::new().layer(HealthShimLayer::new(health).path("/")).service(inner);
 //!
