@@ -28,6 +28,8 @@ pub mod metrics;
 mod metrics;
 pub mod policy;
 pub mod random;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]
