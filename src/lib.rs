@@ -33,6 +33,8 @@ mod metrics;
 pub mod policy;
 pub mod random;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod serving;
 #[cfg(feature = "server")]
 pub mod shim;
