@@ -13,6 +13,8 @@
 
 #[cfg(feature = "server")]
 pub mod answer;
+#[cfg(feature = "server")]
+pub mod app;
 pub mod backoff;
 pub mod balance;
 pub mod channel;

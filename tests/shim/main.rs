@@ -5,6 +5,7 @@
 #[path = "../../proto/mod.rs"]
 mod pb;
 
+mod app;
 mod grpc;
 mod http;
 mod support;

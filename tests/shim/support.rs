@@ -1,17 +1,14 @@
 //! A gateway in small: health shim, health service and a greeter on one port.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
-use grpc_balance::{health_service::HealthServiceLayer, serving::Registry, shim::HealthShimLayer};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
+use grpc_balance::{
+    app::serve, health_service::HealthServiceLayer, server::Server, serving::Registry, shim::HealthShimLayer,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
+    net::TcpStream,
+    task::JoinHandle,
 };
 use tonic::{Request, Response, Status, service::Routes};
 use tower::ServiceBuilder;
@@ -37,48 +34,42 @@ pub(crate) fn greeter() -> GreeterServer<Polite> {
 /// Dropping it ends it.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
-    accepts: JoinHandle<Infallible>,
+    serves: JoinHandle<()>,
 }
 
 impl Gateway {
-    /// Health checks on `/` and `/healthz`.
+    /// Health checks on `/` and `/healthz`. It lingers for longer than any test takes.
     pub(crate) async fn start(registry: &Registry) -> Self {
         let app = ServiceBuilder::new()
             .layer(HealthShimLayer::new(registry.clone()).path("/").path("/healthz"))
             .layer(HealthServiceLayer::new(registry.clone()))
             .service(Routes::new(greeter()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let accepts = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let app = TowerToHyperService::new(app.clone());
-                connections.spawn(async move {
-                    let builder = auto::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(TokioIo::new(stream), app).await;
-                });
-            }
-        });
-        Self { address, accepts }
+        let listening = Server::bind("127.0.0.1:0").linger(Duration::from_secs(600)).listen().unwrap();
+        let address = listening.local_addrs().next().unwrap();
+        let serves = tokio::spawn(serve(listening, app, registry.drain().clone(), pending()));
+        Self { address, serves }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Sends these bytes and reads until the server closes.
     pub(crate) async fn exchange(&self, bytes: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        exchange(self.address, bytes).await
     }
+}
+
+/// Sends these bytes and reads until the server closes.
+pub(crate) async fn exchange(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.accepts.abort();
+        self.serves.abort();
     }
 }

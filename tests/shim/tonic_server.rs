@@ -5,10 +5,7 @@ use grpc_balance::{
     serving::{Registry, Status},
     shim::HealthShimLayer,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpListener;
 use tonic::transport::{Endpoint, Server, server::TcpIncoming};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -16,7 +13,7 @@ use tonic_health::pb::{
 
 use crate::{
     pb::helloworld::{HelloRequest, greeter_client::GreeterClient},
-    support::greeter,
+    support::{exchange, greeter},
 };
 
 #[tokio::test]
@@ -46,10 +43,7 @@ async fn both_layers_go_around_tonics_own_server() {
         [(Status::Serving, "HTTP/1.1 200 OK"), (Status::NotServing, "HTTP/1.1 503 Service Unavailable")]
     {
         registry.set("", status);
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = exchange(address, "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
         assert_eq!(answer.lines().next(), Some(line));
     }
 
