@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 
@@ -57,8 +57,13 @@ impl<B: HttpBody> Service<Request<B>> for HealthService {
         if request.method() != http::Method::POST {
             return ResponseFuture::refused(method_not_allowed());
         }
-        if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+        let Some(kind) = request.headers().get(CONTENT_TYPE).filter(|kind| is_grpc(kind)) else {
             return ResponseFuture::refused(unsupported_media_type());
+        };
+        if !is_protobuf(kind) {
+            let refusal =
+                Refusal::new(Code::Unimplemented, "messages other than protobuf are not served here");
+            return ResponseFuture::refused(refusal.into_response());
         }
         let method = match request.uri().path() {
             CHECK => Method::Check,
@@ -71,4 +76,11 @@ impl<B: HttpBody> Service<Request<B>> for HealthService {
         };
         ResponseFuture::reading(request.into_body(), method, self.registry.clone())
     }
+}
+
+/// Whether gRPC's content type names protobuf, or nothing, which means it (PROTOCOL-HTTP2, "Content-Type").
+fn is_protobuf(grpc: &HeaderValue) -> bool {
+    let kind = grpc.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let mut parts = kind.trim_ascii_end().split(|byte| *byte == b'+');
+    parts.nth(1).is_none_or(|format| format.eq_ignore_ascii_case(b"proto"))
 }

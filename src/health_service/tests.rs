@@ -219,6 +219,23 @@ async fn what_is_not_grpc_is_told_so_in_http() {
 }
 
 #[tokio::test]
+async fn only_protobuf_is_served() {
+    let registry = Registry::new();
+    for (kind, expected) in [
+        ("application/grpc+proto", None),
+        ("application/grpc;charset=utf-8", None),
+        ("application/grpc+proto; a=b+c", None),
+        ("application/grpc+json", Some(Code::Unimplemented)),
+        ("application/grpc+proto2", Some(Code::Unimplemented)),
+    ] {
+        let mut request = call(CHECK, "");
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let response = answer(&registry, request).await;
+        assert_eq!(status_of(response.status(), response.headers()), expected, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn beside_another_service_it_takes_its_own_calls_only() {
     let inner = service_fn(async |request: Request<Full<Bytes>>| {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(request.uri().path().to_owned()))))

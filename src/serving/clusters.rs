@@ -1,6 +1,6 @@
 //! When the health of clusters is good enough.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -70,21 +70,18 @@ impl Clusters {
     /// Whether the condition holds now.
     #[must_use]
     pub fn is_met(&self) -> bool {
-        let good = |health: &Health| self.lack_of(&health.watch().borrow()).is_none();
-        match self.every {
-            true => !self.healths.is_empty() && self.healths.iter().all(good),
-            false => self.healths.iter().any(good),
-        }
+        self.holds(self.healths.iter().map(|health| self.lack_of(&health.watch().borrow()).is_none()))
     }
 
-    /// The clusters as they are now, and what each lacks to be good enough.
-    pub(crate) fn look(&self) -> Vec<(Arc<str>, Summary, Option<Cow<'static, str>>)> {
+    /// Whether the condition holds, and what it was decided on: the clusters, and what each lacks to be good enough.
+    pub(crate) fn look(&self) -> (bool, Vec<(Arc<str>, Summary, Option<Lack>)>) {
         let look = |health: &Health| {
             let summary = health.now();
             let lack = self.lack_of(&summary);
             (health.name().clone(), summary, lack)
         };
-        self.healths.iter().map(look).collect()
+        let clusters: Vec<_> = self.healths.iter().map(look).collect();
+        (self.holds(clusters.iter().map(|(_, _, lack)| lack.is_none())), clusters)
     }
 
     /// Everything that the condition depends on, seen up to now.
@@ -96,16 +93,22 @@ impl Clusters {
         })
     }
 
-    fn lack_of(&self, summary: &Summary) -> Option<Cow<'static, str>> {
+    fn holds(&self, mut good: impl ExactSizeIterator<Item = bool>) -> bool {
+        match self.every {
+            true => good.len() > 0 && good.all(|good| good),
+            false => good.any(|good| good),
+        }
+    }
+
+    fn lack_of(&self, summary: &Summary) -> Option<Lack> {
         if summary.is_over() {
-            return Some("has ended".into());
+            return Some(Lack::Over);
         }
         if !summary.is_resolved() {
-            return Some("is not resolved yet".into());
+            return Some(Lack::Unresolved);
         }
         let total = summary.total_count();
-        let by_panic = self.panic_counts && summary.is_in_panic();
-        let (count, what) = match by_panic {
+        let (count, what) = match self.panic_counts && summary.is_in_panic() {
             true => (summary.ready_count(), "ready"),
             false => (summary.healthy_count(), "healthy"),
         };
@@ -113,7 +116,27 @@ impl Clusters {
             Enough::Count(wanted) => wanted,
             Enough::Percent(percent) => total.saturating_mul(percent).div_ceil(100).max(1),
         };
-        (count < wanted).then(|| format!("has {count} of {total} endpoints {what}, wants {wanted}").into())
+        (count < wanted).then_some(Lack::TooFew { count, total, what, wanted })
+    }
+}
+
+/// What a cluster lacks to be good enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lack {
+    Unresolved,
+    Over,
+    TooFew { count: usize, total: usize, what: &'static str, wanted: usize },
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresolved => f.write_str("is not resolved yet"),
+            Self::Over => f.write_str("has ended"),
+            Self::TooFew { count, total, what, wanted } => {
+                write!(f, "has {count} of {total} endpoints {what}, wants {wanted}")
+            }
+        }
     }
 }
 

@@ -14,8 +14,7 @@
 //! use grpc_balance::serving::{Clusters, Registry, Status};
 //!
 //! # let ((reporter, user), (_alive, alive)) = (Health::new("user"), Health::new("alive"));
-//! let registry = Registry::new();
-//! registry.follow("", Clusters::any([user.clone(), alive]));          // the process as a whole
+//! let registry = Registry::following(Clusters::any([user.clone(), alive]));  // the process as a whole: ""
 //! registry.follow("gateway.UserService", user);
 //! registry.set("gateway.Admin", Status::Serving);
 //! assert_eq!(registry.status(""), Status::NotServing, "nothing is resolved yet");
@@ -24,7 +23,7 @@
 //! assert_eq!(registry.status(""), Status::Serving);
 //! assert_eq!(registry.status("gateway.UserServise"), Status::Unknown);
 //!
-//! registry.drain().start();                                           // SIGTERM
+//! registry.drain().start();                                                  // SIGTERM
 //! assert_eq!(registry.status("gateway.Admin"), Status::NotServing);
 //! ```
 
@@ -33,6 +32,7 @@ mod drain;
 mod registry;
 mod watch;
 
+pub(crate) use self::clusters::Lack;
 pub use self::{
     clusters::Clusters,
     drain::Drain,

@@ -55,6 +55,15 @@ impl Registry {
         Self::with_drain(Drain::new())
     }
 
+    /// A registry whose `""` follows these clusters, with a switch of its own: for a process that is as healthy as what
+    /// is behind it.
+    #[must_use]
+    pub fn following(whole: impl Into<Clusters>) -> Self {
+        let registry = Self::new();
+        registry.follow("", whole);
+        registry
+    }
+
     /// A registry that knows `""` only and drains by this switch.
     #[must_use]
     pub fn with_drain(drain: Drain) -> Self {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
     health::{Health, Summary},
-    serving::{Clusters, Registry, Status},
+    serving::{Clusters, Lack, Registry, Status},
 };
 
 /// What the shim answers from.
@@ -26,7 +26,7 @@ enum Kind {
 pub(super) struct Report {
     pub(super) serving: bool,
     pub(super) cause: Option<Cow<'static, str>>,
-    pub(super) clusters: Vec<(Arc<str>, Summary, Option<Cow<'static, str>>)>,
+    pub(super) clusters: Vec<(Arc<str>, Summary, Option<Lack>)>,
 }
 
 impl Source {
@@ -53,21 +53,25 @@ impl Source {
     }
 
     pub(super) fn report(&self) -> Report {
-        let serving = self.is_serving();
-        let (cause, clusters) = match &self.0 {
-            Kind::Clusters(clusters) => (None, clusters.look()),
+        match &self.0 {
+            Kind::Clusters(clusters) => {
+                let (serving, clusters) = clusters.look();
+                Report { serving, cause: None, clusters }
+            }
             Kind::Service(registry, service) => {
-                let cause = match registry.status(service) {
+                let clusters = registry.clusters(service).map(|clusters| clusters.look().1);
+                let status = registry.status(service);
+                let cause = match status {
                     Status::Serving => None,
                     Status::Unknown => Some(format!("there is no service `{service}`").into()),
                     Status::NotServing if registry.drain().is_started() => Some("draining".into()),
                     Status::NotServing => Some("NOT_SERVING".into()),
                 };
-                (cause, registry.clusters(service).map(|clusters| clusters.look()).unwrap_or_default())
+                let serving = status == Status::Serving;
+                Report { serving, cause, clusters: clusters.unwrap_or_default() }
             }
-            Kind::Ask(_) => (None, Vec::new()),
-        };
-        Report { serving, cause, clusters }
+            Kind::Ask(serves) => Report { serving: serves(), cause: None, clusters: Vec::new() },
+        }
     }
 }
 

@@ -1,11 +1,11 @@
+mod readiness;
+
 use std::{
     convert::Infallible,
-    future::{Pending, pending},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -13,9 +13,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use tower::{ServiceExt, limit::ConcurrencyLimit, service_fn};
+use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::*;
 use crate::{
@@ -246,76 +245,4 @@ async fn json_tells_why_a_registered_service_is_not_serving() {
     assert_eq!(json_of(&layer).await.1["clusters"][0]["cause"], "has ended");
     registry.drain().start();
     assert_eq!(json_of(&layer).await.1["cause"], "draining");
-}
-
-/// Never ready.
-#[derive(Clone, Debug)]
-struct Stuck;
-
-impl Service<Request<()>> for Stuck {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pending<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Pending
-    }
-
-    fn call(&mut self, _: Request<()>) -> Self::Future {
-        pending()
-    }
-}
-
-#[tokio::test]
-async fn it_answers_while_the_inner_service_is_not_ready() {
-    let mut shim = HealthShim::around(Stuck, healthy());
-    let mut call = shim.ready().await.unwrap().call(request(Method::GET, "/"));
-    assert!(futures_util::poll!(&mut call).is_pending(), "this one is the inner service's");
-    let response = shim.ready().await.unwrap().call(request(Method::GET, "/healthz")).await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn a_health_check_takes_no_permit_and_what_needs_one_waits_for_it() {
-    let slow = ConcurrencyLimit::new(
-        service_fn(|_: Request<()>| pending::<Result<Response<Full<Bytes>>, Infallible>>()),
-        1,
-    );
-    let mut shim = HealthShim::around(slow, healthy());
-    let mut first = shim.ready().await.unwrap().call(request(Method::GET, "/a"));
-    assert!(futures_util::poll!(&mut first).is_pending());
-    for _ in 0..3 {
-        shim.ready().await.unwrap().call(request(Method::GET, "/healthz")).await.unwrap();
-    }
-    drop(first);
-    let mut limit = shim.into_inner();
-    assert!(futures_util::poll!(limit.ready()).is_ready(), "the permit of the dropped call is free");
-}
-
-#[tokio::test]
-async fn errors_of_the_inner_service_and_of_its_readiness_pass_through() {
-    #[derive(Clone)]
-    struct Broken;
-
-    impl Service<Request<()>> for Broken {
-        type Response = Response<Full<Bytes>>;
-        type Error = &'static str;
-        type Future = std::future::Ready<Result<Self::Response, &'static str>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
-            Poll::Ready(Err("not ready"))
-        }
-
-        fn call(&mut self, _: Request<()>) -> Self::Future {
-            std::future::ready(Err("called"))
-        }
-    }
-
-    let mut shim = HealthShim::around(Broken, healthy());
-    assert_eq!(shim.call(request(Method::GET, "/")).await.unwrap_err(), "not ready");
-    assert!(shim.call(request(Method::GET, "/healthz")).await.is_ok(), "they are no health check's");
-
-    let failing = service_fn(|_: Request<()>| async { Err::<Response<Full<Bytes>>, _>("called") });
-    let error = HealthShim::around(failing, healthy()).oneshot(request(Method::GET, "/")).await.unwrap_err();
-    assert_eq!(error, "called");
 }
