@@ -39,6 +39,7 @@ fn a_cluster_counts_by_its_healthy_endpoints_once_it_is_resolved() {
         ("none, in panic", one, panics(0), false),
         ("1 of 4, in panic", one, panics(1), true),
         ("none, in panic, which counts", panic, panics(0), true),
+        ("none, not in panic, which would count", panic, of(4), false),
         ("none ready, in panic, which counts", panic, panics(0).ready(0), false),
         ("ended", one, of(3).healthy(3).ended(), false),
         ("ended in panic, which counts", panic, panics(4).ended(), false),
