@@ -62,7 +62,7 @@ async fn a_slow_body_is_left_alone() {
         tokio::time::sleep(SHORT).await;
         slow.write_all(byte.as_bytes()).await.unwrap();
     }
-    assert!(until(&mut slow, "1234").await.starts_with("HTTP/1.1 200 OK"));
+    assert!(until(&mut slow, "0\r\n\r\n").await.starts_with("HTTP/1.1 200 OK"));
 
     let mut peer = Peer::greet(server.dial().await).await;
     peer.write(&frame(HEADERS, END_HEADERS, 1, &raw::get("/echo"))).await.unwrap();
@@ -108,8 +108,8 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     server.counts(|stats| stats.idle_timeouts == 2).await;
     busy.works().await;
     drop(stream);
-    busy.closed().await.unwrap();
     server.counts(|stats| stats.idle_timeouts == 3).await;
+    busy.closed().await.unwrap();
 }
 
 #[tokio::test]

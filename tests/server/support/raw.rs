@@ -1,6 +1,6 @@
 //! HTTP/2, frame by frame.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -93,10 +93,5 @@ impl Peer {
     /// Reads to the end of the connection, and answers nothing.
     pub(crate) async fn closed(&mut self) {
         while self.read().await.is_some() {}
-    }
-
-    /// Whether the server leaves the connection open for this long.
-    pub(crate) async fn stays_for(&mut self, time: Duration) -> bool {
-        timeout(time, async { while self.read().await.is_some() {} }).await.is_err()
     }
 }
