@@ -119,3 +119,16 @@ async fn dropping_the_future_ends_every_connection_and_listener() {
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
     server.handle.reached(grpc_balance::server::Phase::Ended).await;
 }
+
+#[tokio::test]
+async fn a_listener_that_fails_is_tried_again_with_growing_pauses() {
+    let broken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let address: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    broken.bind(&address.into()).unwrap();
+    // Bound, but it does not listen: accepting fails at once.
+    let server = Running::of(Server::bind(TcpListener::from(broken)), app());
+    server.counts(|stats| stats.accept_errors >= 5).await;
+    let begun = tokio::time::Instant::now();
+    server.counts(|stats| stats.accept_errors >= 7).await;
+    assert!(begun.elapsed() >= Duration::from_millis(100), "{:?}", begun.elapsed());
+}

@@ -1,8 +1,12 @@
 //! One port for every protocol.
 
+use std::{future::poll_fn, time::Duration};
+
 use bytes::Bytes;
+use grpc_balance::server::{Phase, Server};
 use http::{Request, StatusCode};
 use tokio::io::AsyncWriteExt;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::support::{Client, Running, http1_works, raw, say, until};
 
@@ -126,4 +130,59 @@ async fn a_client_that_goes_away_ends_its_requests() {
         server.counts(|stats| stats.active == 0).await;
         drop(response);
     }
+}
+
+#[tokio::test]
+async fn much_data_each_way_is_no_flood() {
+    const LENGTH: usize = 8 << 20;
+
+    let server = Running::new(|server| server);
+    // With windows of 64 KiB, there is a WINDOW_UPDATE for every second frame.
+    let (send, connection) = h2::client::handshake(server.dial().await).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    let request = Request::post("http://test/echo").body(()).unwrap();
+    let (response, mut body) = send.send_request(request, false).unwrap();
+    let upload = tokio::spawn(async move {
+        let mut left = LENGTH;
+        while left > 0 {
+            body.reserve_capacity(left.min(16 << 10));
+            let capacity = poll_fn(|cx| body.poll_capacity(cx)).await.unwrap().unwrap();
+            left -= capacity;
+            body.send_data(vec![7; capacity].into(), left == 0).unwrap();
+        }
+    });
+    let mut echo = response.await.unwrap().into_body();
+    let mut received = 0;
+    while let Some(data) = echo.data().await {
+        received += data.as_ref().unwrap().len();
+        echo.flow_control().release_capacity(data.unwrap().len()).unwrap();
+    }
+    upload.await.unwrap();
+    assert_eq!((received, server.handle.stats().floods), (LENGTH, 0));
+}
+
+#[tokio::test]
+async fn a_tonic_server_and_its_clients_work_over_it() {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("greeter", tonic_health::ServingStatus::NotServing).await;
+    let bound = Server::bind("127.0.0.1:0").linger(Duration::ZERO).listen().unwrap();
+    let (address, handle) = (bound.local_addrs().next().unwrap(), bound.handle());
+    let serving = tokio::spawn(bound.serve(tonic::service::Routes::new(health), std::future::pending()));
+
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+    let check = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    assert_eq!(client.check(check("")).await.unwrap().into_inner().status, 1);
+    assert_eq!(client.check(check("greeter")).await.unwrap().into_inner().status, 2);
+    assert_eq!(client.check(check("nobody")).await.unwrap_err().code(), tonic::Code::NotFound);
+    let mut watch = client.watch(check("greeter")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 2);
+    reporter.set_service_status("greeter", tonic_health::ServingStatus::Serving).await;
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+    handle.drain();
+    handle.reached(Phase::Closing).await;
+    drop((watch, client));
+    serving.await.unwrap();
+    assert_eq!(handle.stats().cut, 0);
 }

@@ -107,6 +107,13 @@ pub(super) async fn many_headers(address: SocketAddr) {
     let _ = io.read_to_end(&mut Vec::new()).await;
 }
 
+/// HTTP/2, and no request.
+pub(super) async fn idle(address: SocketAddr) {
+    let mut io = connect(address).await;
+    let _ = io.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(SETTINGS, 1, 0, &[])].concat()).await;
+    let _ = io.read_to_end(&mut Vec::new()).await;
+}
+
 /// A byte of a head at a time.
 pub(super) async fn slowloris(address: SocketAddr) {
     let mut io = connect(address).await;

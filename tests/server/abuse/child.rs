@@ -1,6 +1,6 @@
 //! A server in a process of its own: the test program once more, with one test alone.
 
-use std::{fs, net::SocketAddr, process::Stdio};
+use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -27,7 +27,19 @@ pub(super) struct Memory {
 
 impl Child {
     pub(super) async fn start() -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        Self::of(Command::new(std::env::current_exe().unwrap())).await
+    }
+
+    /// One that may have so many files open.
+    pub(super) async fn with_descriptors(number: u32) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {number} && exec \"$@\""), "sh"]);
+        shell.arg(std::env::current_exe().unwrap());
+        Self::of(shell).await
+    }
+
+    async fn of(mut command: Command) -> Self {
+        let mut process = command
             .args(["--exact", "abuse::serves_until_its_input_ends", "--nocapture"])
             .env(MARK, "")
             .stdin(Stdio::piped())
@@ -48,6 +60,14 @@ impl Child {
 
     pub(super) async fn dial(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// What it has spent, as the kernel's ticks of 10 ms say.
+    pub(super) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     pub(super) fn memory(&self) -> Memory {
