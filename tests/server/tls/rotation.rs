@@ -8,9 +8,10 @@ use std::{
 };
 
 use grpc_balance::{connect::tls::Identity, server::tls::ServerConfig};
+use tokio::time::{Instant, timeout};
 
 use super::{Authority, Dialler, Issued, secured, shown};
-use crate::support::http1_works;
+use crate::support::{SOON, http1_works};
 
 /// A directory as a Kubernetes secret is mounted.
 struct Mount(PathBuf);
@@ -83,4 +84,31 @@ async fn a_broken_replacement_keeps_the_old_certificate_until_it_is_mended() {
     mount.write(&new.certificate, &new.key);
     assert_eq!(shown(&Dialler::new(&authority).dial(&server, "greeter.test").await.unwrap()), *new.der());
     server.counts(|stats| stats.tls_failures == 0).await;
+}
+
+#[tokio::test]
+async fn rotated_roots_for_clients_are_taken_and_broken_ones_are_not() {
+    let (authority, next) = (Authority::new(), Authority::new());
+    let mount = Mount::new(&authority.issue(&["greeter.test"]));
+    let roots = mount.0.join("clients.crt");
+    fs::write(&roots, authority.pem()).unwrap();
+    let server = secured(ServerConfig::builder().identity(mount.identity()).client_roots_file(&roots));
+    let (old, new) = (authority.issue(&["client.test"]), next.issue(&["client.test"]));
+    // With TLS 1.2 the client learns in the handshake whether it is let in.
+    let is_let_in = async |issued: &Issued| {
+        let dialler = Dialler::speaking(&authority, &[&rustls::version::TLS12], Some(issued));
+        dialler.dial(&server, "greeter.test").await.is_ok()
+    };
+    assert!(is_let_in(&old).await && !is_let_in(&new).await);
+
+    fs::write(&roots, "no PEM").unwrap();
+    // The file is looked at once a second.
+    let looked = Instant::now() + Duration::from_millis(1_100);
+    while Instant::now() < looked {
+        assert!(is_let_in(&old).await && !is_let_in(&new).await);
+    }
+    fs::write(&roots, next.pem()).unwrap();
+    let taken = async { while !is_let_in(&new).await {} };
+    timeout(SOON, taken).await.expect("the new roots are taken");
+    assert!(!is_let_in(&old).await);
 }
