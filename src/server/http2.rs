@@ -8,6 +8,9 @@ use super::{FloodLimits, flood::Meter};
 /// The largest window (RFC 9113, 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
+/// Ten years.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 /// The HTTP/2 settings of connections from clients.
 ///
 /// The defaults are for clients that are not all trusted, and have Envoy's names where it has them:
@@ -106,8 +109,9 @@ impl Http2Config {
     /// `connection_keepalive`, gRFC A9's `KEEPALIVE_TIME` and `KEEPALIVE_TIMEOUT`.
     #[must_use]
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>, timeout: Duration) -> Self {
-        self.keepalive_interval = interval.into();
-        self.keepalive_timeout = timeout;
+        // hyper adds these to the time of day, which has an end.
+        self.keepalive_interval = interval.into().filter(|interval| *interval < NEVER);
+        self.keepalive_timeout = timeout.min(NEVER);
         self
     }
 

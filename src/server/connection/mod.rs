@@ -115,8 +115,9 @@ impl Context {
             .header_read_timeout(None) // It would end idle connections as well; `lifecycle` tells them apart.
             .max_headers(config.max_headers)
             .max_header_size(header_bytes)
-            .max_buf_size(header_bytes.max(64 << 10))
-            .pipeline_flush(true);
+            // Not less than hyper's least, whatever the limit. `pipeline_flush` stays off: it keeps the answer to a bad
+            // request from being sent while there are bytes behind it.
+            .max_buf_size(header_bytes.max(64 << 10));
         let connection = pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
         let leave = http1::Connection::graceful_shutdown;
         drive(connection, leave, self.limits(), &vitals, self.phase.clone(), &self.counters).await;

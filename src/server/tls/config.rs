@@ -1,21 +1,18 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use rustls::{
-    RootCertStore,
-    crypto::CryptoProvider,
-    server::{ServerSessionMemoryCache, WebPkiClientVerifier, danger::ClientCertVerifier},
-};
+use rustls::crypto::CryptoProvider;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{certificates::Certificates, ciphers};
+use super::{
+    certificates::Certificates,
+    ciphers,
+    roots::{ClientRoots, Roots},
+};
 use crate::connect::{
     dial::Io,
-    tls::{Identity, TlsError, Version, pem},
+    tls::{Identity, TlsError, Version},
 };
-
-/// Sessions that can be resumed. rustls' own default.
-const SESSIONS: usize = 256;
 
 /// How to secure connections from clients. Cheap to clone; clones share rotated certificates and TLS sessions.
 ///
@@ -25,9 +22,45 @@ pub struct ServerConfig(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    parts: Parts,
+    current: ArcSwap<rustls::ServerConfig>,
+}
+
+/// What a configuration for rustls is made of.
+#[derive(Debug)]
+struct Parts {
     provider: Arc<CryptoProvider>,
     certificates: Arc<Certificates>,
-    current: ArcSwap<rustls::ServerConfig>,
+    client_roots: Option<ClientRoots>,
+    min_version: Version,
+    /// Suites were given, and so their order is meant.
+    ordered: bool,
+}
+
+impl Parts {
+    fn assemble(&self) -> Result<rustls::ServerConfig, TlsError> {
+        let config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(self.min_version.and_newer())
+            .map_err(|error| TlsError::config("the TLS versions and suites cannot be used").because(error))?;
+        let config = match &self.client_roots {
+            Some(roots) => config.with_client_cert_verifier(roots.verifier()),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(self.certificates.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ignore_client_order = self.ordered;
+        Ok(config)
+    }
+
+    /// Looks at the files that are due, and says whether anything was replaced.
+    async fn refresh(&self) -> bool {
+        let certificates = self.certificates.refresh(&self.provider).await;
+        let roots = match &self.client_roots {
+            Some(roots) => roots.refresh(&self.provider).await,
+            None => false,
+        };
+        certificates || roots
+    }
 }
 
 impl ServerConfig {
@@ -39,10 +72,10 @@ impl ServerConfig {
     /// Makes a byte stream a TLS stream. The caller bounds the time.
     pub(in crate::server) async fn accept<I: Io>(&self, io: I) -> io::Result<TlsStream<I>> {
         let inner = &self.0;
-        if inner.certificates.refresh(&inner.provider).await {
-            // Nobody is to resume a session of the old certificate.
-            let mut config = rustls::ServerConfig::clone(&inner.current.load());
-            config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        // A new configuration has no sessions: nobody resumes one that the old certificate or the old roots began.
+        if inner.parts.refresh().await
+            && let Ok(config) = inner.parts.assemble()
+        {
             inner.current.store(Arc::new(config));
         }
         Box::pin(TlsAcceptor::from(inner.current.load_full()).accept(io)).await
@@ -59,12 +92,6 @@ pub struct Builder {
     clients_optional: bool,
     min_version: Version,
     cipher_suites: Option<Vec<String>>,
-}
-
-#[derive(Clone, Debug)]
-enum Roots {
-    Pem(Vec<u8>),
-    File(PathBuf),
 }
 
 impl Builder {
@@ -88,7 +115,8 @@ impl Builder {
         self
     }
 
-    /// The same, with roots in a file. It is read once, by [`build`](Self::build).
+    /// The same, with roots in a file that may be replaced at any time. Before a handshake it is read again, at most once a
+    /// second; a file that is broken is logged as an error, and the old roots stay.
     pub fn client_roots_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.client_roots.push(Roots::File(path.into()));
         self
@@ -143,51 +171,18 @@ impl Builder {
                 "client certificates are optional, but there are no roots to check them",
             ));
         }
-        let certificates = Arc::new(certificates);
-        let config = rustls::ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(self.min_version.and_newer())
-            .map_err(|error| TlsError::config("the TLS versions and suites cannot be used").because(error))?;
-        let config = if self.client_roots.is_empty() {
-            config.with_no_client_auth()
-        } else {
-            config.with_client_cert_verifier(verifier(&self.client_roots, self.clients_optional, &provider)?)
+        let client_roots = match self.client_roots {
+            roots if roots.is_empty() => None,
+            roots => Some(ClientRoots::load(roots, self.clients_optional, &provider)?),
         };
-        let mut config = config.with_cert_resolver(certificates.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // The order of suites that was given is meant.
-        config.ignore_client_order = self.cipher_suites.is_some();
-        let current = ArcSwap::from_pointee(config);
-        Ok(ServerConfig(Arc::new(Inner { provider, certificates, current })))
-    }
-}
-
-fn verifier(
-    roots: &[Roots],
-    optional: bool,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut store = RootCertStore::empty();
-    for roots in roots {
-        let (certificates, origin) = match roots {
-            Roots::Pem(text) => {
-                let origin = "the PEM text of the roots for clients".to_owned();
-                (pem::certificates(text, &origin)?, origin)
-            }
-            Roots::File(path) => {
-                let origin = format!("`{}`", path.display());
-                (pem::certificates(&pem::read(path)?, &origin)?, origin)
-            }
+        let parts = Parts {
+            provider,
+            certificates: Arc::new(certificates),
+            client_roots,
+            min_version: self.min_version,
+            ordered: self.cipher_suites.is_some(),
         };
-        for (i, certificate) in certificates.into_iter().enumerate() {
-            store.add(certificate).map_err(|error| {
-                TlsError::config(format!("certificate {} of {origin} is no X.509 root: {error}", i + 1))
-                    .because(error)
-            })?;
-        }
+        let current = ArcSwap::from_pointee(parts.assemble()?);
+        Ok(ServerConfig(Arc::new(Inner { parts, current })))
     }
-    let mut verifier = WebPkiClientVerifier::builder_with_provider(store.into(), provider.clone());
-    if optional {
-        verifier = verifier.allow_unauthenticated();
-    }
-    verifier.build().map_err(|error| TlsError::config("the roots for clients cannot be used").because(error))
 }

@@ -6,7 +6,7 @@
 //!     server::{Server, tls::ServerConfig},
 //! };
 //!
-//! // Files of a Kubernetes secret, followed when it is rotated.
+//! // Files of a Kubernetes secret, followed when they are rotated.
 //! let tls = ServerConfig::builder()
 //!     .identity(Identity::files("/tls/tls.crt", "/tls/tls.key"))
 //!     .build()?;
@@ -32,5 +32,6 @@
 mod certificates;
 mod ciphers;
 mod config;
+mod roots;
 
 pub use self::config::{Builder, ServerConfig};
