@@ -73,15 +73,14 @@ impl Clusters {
         self.holds(self.healths.iter().map(|health| self.lack_of(&health.watch().borrow()).is_none()))
     }
 
-    /// Whether the condition holds, and what it was decided on: the clusters, and what each lacks to be good enough.
-    pub(crate) fn look(&self) -> (bool, Vec<(Arc<str>, Summary, Option<Lack>)>) {
+    /// Whether the condition holds, and what was decided on.
+    pub(crate) fn look(&self) -> (bool, Vec<Look>) {
         let look = |health: &Health| {
             let summary = health.now();
-            let lack = self.lack_of(&summary);
-            (health.name().clone(), summary, lack)
+            Look { name: health.name().clone(), lack: self.lack_of(&summary), summary }
         };
-        let clusters: Vec<_> = self.healths.iter().map(look).collect();
-        (self.holds(clusters.iter().map(|(_, _, lack)| lack.is_none())), clusters)
+        let looks: Vec<_> = self.healths.iter().map(look).collect();
+        (self.holds(looks.iter().map(|look| look.lack.is_none())), looks)
     }
 
     /// Everything that the condition depends on, seen up to now.
@@ -118,6 +117,14 @@ impl Clusters {
         };
         (count < wanted).then_some(Lack::TooFew { count, total, what, wanted })
     }
+}
+
+/// One cluster as it was at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) name: Arc<str>,
+    pub(crate) summary: Summary,
+    pub(crate) lack: Option<Lack>,
 }
 
 /// What a cluster lacks to be good enough.

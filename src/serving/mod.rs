@@ -32,7 +32,7 @@ mod drain;
 mod registry;
 mod watch;
 
-pub(crate) use self::clusters::Lack;
+pub(crate) use self::clusters::Look;
 pub use self::{
     clusters::Clusters,
     drain::Drain,

@@ -11,6 +11,7 @@ use http_body_util::Full;
 
 use crate::{
     health::Summary,
+    serving::Look,
     shim::{accept::wants_json, layer::Config, source::Report},
 };
 
@@ -49,7 +50,7 @@ fn json(report: &Report) -> String {
         out += &format!(",\"cause\":{}", quoted(cause));
     }
     out += ",\"clusters\":[";
-    for (i, (name, summary, lack)) in report.clusters.iter().enumerate() {
+    for (i, Look { name, summary, lack }) in report.clusters.iter().enumerate() {
         out += if i > 0 { ",{" } else { "{" };
         out += &format!("\"name\":{}", quoted(name));
         if let Some(lack) = lack {

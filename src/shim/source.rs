@@ -3,8 +3,8 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
-    health::{Health, Summary},
-    serving::{Clusters, Lack, Registry, Status},
+    health::Health,
+    serving::{Clusters, Look, Registry, Status},
 };
 
 /// What the shim answers from.
@@ -26,7 +26,7 @@ enum Kind {
 pub(super) struct Report {
     pub(super) serving: bool,
     pub(super) cause: Option<Cow<'static, str>>,
-    pub(super) clusters: Vec<(Arc<str>, Summary, Option<Lack>)>,
+    pub(super) clusters: Vec<Look>,
 }
 
 impl Source {
