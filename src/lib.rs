@@ -11,6 +11,10 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "server")]
+pub mod answer;
+#[cfg(feature = "server")]
+pub mod app;
 pub mod backoff;
 pub mod balance;
 pub mod channel;
@@ -21,6 +25,8 @@ pub mod endpoint;
 pub mod error;
 pub mod grpc;
 pub mod health;
+#[cfg(feature = "server")]
+pub mod health_service;
 pub mod load;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -32,6 +38,12 @@ pub mod policy;
 pub mod probe;
 pub mod random;
 pub mod slow_start;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod serving;
+#[cfg(feature = "server")]
+pub mod shim;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]

@@ -25,12 +25,12 @@ fn what_cannot_work_is_refused_when_it_is_built() {
         (ClientConfig::builder().roots_file("/nonexistent/ca.pem"), "cannot read `/nonexistent/ca.pem`"),
         (
             ca.trusted().identity(Identity::pem(one.certificate.as_str(), two.key.as_str())),
-            "the client key is not the private key of the client certificate",
+            "the key is not the private key of the certificate",
         ),
         (ca.trusted().identity(Identity::pem(one.certificate.as_str(), encrypted)), "encrypted private key"),
         (
             ca.trusted().identity(Identity::pem(one.certificate.as_str(), one.certificate.as_str())),
-            "the client key has no private key",
+            "the key has no private key",
         ),
         (ca.trusted().identity(files.identity()), "tls.crt` has no `CERTIFICATE` section"),
         (ca.trusted().identity(Identity::files("/nonexistent/tls.crt", "x")), "`/nonexistent/tls.crt`"),

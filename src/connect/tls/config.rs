@@ -87,7 +87,7 @@ pub enum Version {
 }
 
 impl Version {
-    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+    pub(crate) fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
         static SINCE_TLS12: [&SupportedProtocolVersion; 2] =
             [&rustls::version::TLS13, &rustls::version::TLS12];
         match self {

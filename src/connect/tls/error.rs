@@ -29,11 +29,11 @@ impl TlsError {
         Self { kind, message: message.into().into_boxed_str(), source: None }
     }
 
-    pub(super) fn config(message: impl Into<String>) -> Self {
+    pub(crate) fn config(message: impl Into<String>) -> Self {
         Self::new(Kind::Config, message)
     }
 
-    pub(super) fn because(mut self, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -1,4 +1,4 @@
-//! The client's own certificate, fixed or following files that are rotated.
+//! One's own certificate, of a client or of a server, fixed or following files that are rotated.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{TlsError, pem};
 
-/// A client certificate with its key, for mutual TLS.
+/// A certificate with its key: a client's, for mutual TLS, or a server's.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,7 @@ enum Source {
 }
 
 impl Identity {
-    /// A certificate chain, the client's own first, and its private key (PKCS #8, PKCS #1 or SEC 1), both in PEM.
+    /// A certificate chain, one's own first, and its private key (PKCS #8, PKCS #1 or SEC 1), both in PEM.
     #[must_use]
     pub fn pem(certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         Self(Source::Pem(Pair { certificates: certificates.into(), key: key.into() }))
@@ -63,13 +63,13 @@ impl Identity {
     }
 
     /// Loads the pair for the first time, and what is needed to follow its files.
-    pub(super) fn load(
+    pub(crate) fn load(
         self,
         provider: &CryptoProvider,
     ) -> Result<(CertifiedKey, Option<Rotation>), TlsError> {
         match self.0 {
             Source::Pem(pair) => {
-                pair.certified("the client certificate", "the client key", provider).map(|key| (key, None))
+                pair.certified("the certificate", "the key", provider).map(|key| (key, None))
             }
             Source::Files(files) => {
                 let pair = files.read()?;
@@ -139,7 +139,7 @@ fn quoted(path: &Path) -> String {
 }
 
 /// Follows the files of an identity.
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     files: Files,
     seen: Mutex<Seen>,
 }
@@ -161,7 +161,7 @@ impl Rotation {
     /// The new pair, if the files have one.
     ///
     /// Of several tasks that ask at once one looks, and the others go on with what there is.
-    pub(super) async fn changed(&self, provider: &CryptoProvider) -> Option<CertifiedKey> {
+    pub(crate) async fn changed(&self, provider: &CryptoProvider) -> Option<CertifiedKey> {
         if !self.is_due() {
             return None;
         }
@@ -191,7 +191,7 @@ impl Rotation {
             Err(error) => {
                 let error = error.to_string();
                 if seen.unreadable.as_ref() != Some(&error) {
-                    tracing::error!(%error, "keeping the old client certificate");
+                    tracing::error!(%error, "keeping the old certificate");
                     seen.unreadable = Some(error);
                 }
                 return None;
@@ -205,11 +205,11 @@ impl Rotation {
         seen.pair = pair;
         match certified {
             Ok(certified) => {
-                tracing::info!(certificates = %self.files.certificates.display(), "client certificate replaced");
+                tracing::info!(certificates = %self.files.certificates.display(), "certificate replaced");
                 Some(certified)
             }
             Err(error) => {
-                tracing::error!(%error, "keeping the old client certificate");
+                tracing::error!(%error, "keeping the old certificate");
                 None
             }
         }

@@ -27,9 +27,11 @@ mod config;
 mod error;
 mod identity;
 mod name;
-mod pem;
+pub(crate) mod pem;
 mod stream;
 
+#[cfg(feature = "server")]
+pub(crate) use self::identity::Rotation;
 pub use self::{
     config::{Builder, ClientConfig, Version},
     error::TlsError,

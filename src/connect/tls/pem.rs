@@ -9,14 +9,14 @@ use rustls_pki_types::{
 
 use super::TlsError;
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|error| {
         TlsError::config(format!("cannot read `{}`: {error}", path.display())).because(error)
     })
 }
 
 /// All certificates in `pem`, at least one.
-pub(super) fn certificates(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TlsError::config(format!("{origin} is not valid PEM: {error}")).because(error))?;

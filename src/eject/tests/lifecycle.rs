@@ -179,7 +179,7 @@ fn each_interval_counts_its_own_calls() {
     for _ in 0..5 {
         assert_eq!(
             set.ejects(&[(60, 0), (60, 0), (60, 0), (60, 0), (0, 60)]),
-            [],
+            Vec::<usize>::new(),
             "60 calls an interval are too few"
         );
     }

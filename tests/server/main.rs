@@ -1,0 +1,14 @@
+//! A server on real sockets.
+#![cfg(all(feature = "server", unix))]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "so a test fails")]
+
+mod abuse;
+mod age;
+mod drain;
+mod limits;
+mod listening;
+mod protocols;
+mod support;
+mod timeouts;
+#[cfg(feature = "tls")]
+mod tls;
