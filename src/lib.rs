@@ -37,13 +37,15 @@ pub mod policy;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod random;
-pub mod slow_start;
+#[cfg(feature = "proxy")]
+pub mod reply;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod serving;
 #[cfg(feature = "server")]
 pub mod shim;
+pub mod slow_start;
 pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]
