@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::scripted::{answer, dials, http_404, probing, run, start, trailers_only};
+use super::{
+    answers::{answer, http_404, trailers_only},
+    scripted::{dials, probing, run, start},
+};
 use crate::{
     grpc::{Code, timeout},
     health::{Thresholds, proto::ServingStatus::*},

@@ -5,7 +5,7 @@ use std::{
 
 use http::{Request, Response};
 
-use super::scripted::{answer, error};
+use super::{answers::answer, scripted::error};
 use crate::{
     connect::{Connection, Gate, Permit, Replay, Room, SendError},
     health::proto::ServingStatus::*,

@@ -5,7 +5,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::scripted::{Bench, Peer, connection, error, http_404, start, start_on, trailers_only};
+use super::{
+    answers::{http_404, trailers_only},
+    scripted::{Bench, Peer, connection, error, start, start_on},
+};
 use crate::{
     grpc::Code,
     health::proto::ServingStatus::*,
