@@ -19,7 +19,7 @@ use crate::{
     error::Error,
 };
 
-/// The body of a probe's request. A [`Connection`](crate::connect::Connection) that carries it can be probed.
+/// The body of a probe's request. A [`Connection`] that carries it can be probed.
 #[derive(Clone, Debug, Default)]
 pub struct Body(Full<Bytes>);
 

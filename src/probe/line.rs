@@ -9,6 +9,7 @@ use crate::{
     connect::{ConnectionState, dial::DialPermit},
     endpoint::Endpoint,
     error::Error,
+    stats::Disconnect,
 };
 
 /// The connection that carries an endpoint's calls, whenever there is one.
@@ -117,6 +118,22 @@ impl Line {
             Self::Own { opened, .. } => *opened = None,
             Self::Data { stale, connection } => *stale = !connection.has_changed().unwrap_or(false),
         }
+    }
+
+    /// Waits until a connection of its own is lost, rather than going away.
+    pub(super) async fn lost(&mut self) {
+        let Self::Own { opened: Some(Opened { state, .. }), .. } = self else { return pending().await };
+        loop {
+            match &*state.borrow_and_update() {
+                ConnectionState::Open { .. } => {}
+                ConnectionState::Closed { reason, .. } if *reason != Disconnect::GoAway => return,
+                _ => break,
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+        pending().await
     }
 
     /// Waits until the connection takes no more calls.

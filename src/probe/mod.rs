@@ -43,7 +43,8 @@
 //! The first check comes at once, because a new endpoint gets no calls before it. The pause after it is a random share
 //! of the interval: endpoints that came together in one answer are spread evenly over the interval from the second
 //! check on, ten thousand of them as well as three. Each later pause is the interval plus a random share of the jitter,
-//! and starts when the check has ended.
+//! and starts when the check has ended. A pause ends early when a probe's own HTTP/2 connection is lost, but not when
+//! the peer has said GOAWAY: a process that dies is noticed at once, and one that ends old connections is not suspected.
 
 mod caller;
 mod grpc;

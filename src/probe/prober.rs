@@ -1,6 +1,6 @@
 //! The probing of one endpoint, from its addition to its removal.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// Whose endpoint a [`Prober`] probes.
-pub(crate) trait Owner: Send + 'static {
+pub(crate) trait Owner: Send + Sync + 'static {
     /// The endpoint, with its attributes as they are now.
     fn endpoint(&self) -> Arc<Endpoint>;
 
-    /// Whether calls go to the cluster. It is asked once per check.
+    /// Whether calls go to the cluster. It is asked about once per interval.
     fn has_traffic(&self) -> bool;
 
     /// Takes a verdict that is not the one reported last: the first, a change, or another cause of a failure. `None`:
@@ -125,15 +125,23 @@ impl<O: Owner> Prober<O> {
             let (record, acquaintance) = (&mut self.record, &mut self.acquaintance);
             return grpc::watch(question, &probing, line, turn, record, acquaintance).await;
         }
-        let mut first = true;
+        let (mut first, mut hurried) = (true, false);
         loop {
             let finding = self.check(&mut turn).await;
             turn = Turn::default();
+            // A loss after a failure is its echo.
+            let well = finding == Finding::Pass;
             self.record.hear(finding);
             let traffic = self.record.owner.has_traffic();
             let moment = Moment { first, failing: !self.record.passes(), traffic };
             let pause = probing.probe.pause(moment, &probing.random);
-            probing.probe.wait(pause, moment, || self.record.owner.has_traffic()).await;
+            let wait = probing.probe.wait(pause, moment, || self.record.owner.has_traffic());
+            tokio::select! {
+                () = wait => hurried = false,
+                // What ends connections without a word may be dead. What does so after each answer is not: it is asked
+                // twice per interval at most.
+                () = self.asker.lost(), if well && !hurried => hurried = true,
+            }
             first = false;
         }
     }
@@ -170,6 +178,14 @@ impl Asker {
             Self::Http1 { http, connection } => Some(http.check(connection, endpoint, turn).await),
             Self::Http2 { http, line } => http.check_http2(line, endpoint, turn).await,
             Self::Tcp(tcp) => Some(tcp.check(endpoint, turn).await),
+        }
+    }
+
+    /// Waits until its connection is lost.
+    async fn lost(&mut self) {
+        match self {
+            Self::Grpc { line, .. } | Self::Http2 { line, .. } => line.lost().await,
+            Self::Http1 { .. } | Self::Tcp(_) => pending().await,
         }
     }
 

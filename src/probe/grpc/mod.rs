@@ -70,10 +70,10 @@ impl Grpc {
     /// gRFC A17). An empty name asks after the server as a whole.
     ///
     /// A change shows at once, and an endpoint that is idle costs nothing. The stream takes one of those that the peer
-    /// allows. Each new connection awaits the server's first word. A server that says UNIMPLEMENTED counts as healthy,
-    /// which is logged once. Any other end, OK included, is a failure, and the question is asked again: at once after a
-    /// stream that brought a message, then by gRPC's backoff. A server that ends each stream after one message is
-    /// asked once a second at most.
+    /// allows. Each new connection that carries calls awaits the server's first word. A server that says UNIMPLEMENTED
+    /// counts as healthy, which is logged once. Any other end, OK included, is a failure, and the question is asked
+    /// again: at once after a stream that brought a message, then by gRPC's backoff. A server that ends each stream
+    /// after one message is asked twice a second at most.
     #[must_use]
     pub fn watch(service: impl Into<Arc<str>>) -> Self {
         Self { watches: true, on_data_connection: true, ..Self::new(service) }

@@ -42,6 +42,7 @@ pub(in crate::probe) async fn watch<O: Owner>(
         let endpoint = record.endpoint(probing.port());
         match timeout(probing.timeout(), line.get(&endpoint, &mut turn)).await {
             Ok(Ok(caller)) => {
+                retries.delays.reset();
                 let mut stream = Stream { question, probing, record, acquaintance, retries: &mut retries };
                 let refuses = tokio::select! {
                     biased;
@@ -52,11 +53,12 @@ pub(in crate::probe) async fn watch<O: Owner>(
                 if refuses {
                     line.leave();
                 }
-                // What was said of the process at the other end goes with the connection.
-                record.forget();
                 if line.is_own() {
                     // At once, but not in a circle with a peer that ends each connection as soon as it is made.
                     retries.pause_after(started, true).await;
+                } else {
+                    // Calls go to a new connection only after a word on it.
+                    record.forget();
                 }
             }
             Ok(Err(error)) => {

@@ -3,8 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
-use super::scripted::{
-    self, Peer, answer, connection, dials, error, http_404, message, probing, start, start_on, trailers_only,
+use super::{
+    answers::{answer, http_404, message, trailers_only},
+    scripted::{self, Peer, connection, dials, error, probing, start, start_on},
 };
 use crate::{
     grpc::Code,

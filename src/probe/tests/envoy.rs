@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::scripted::{answer, dials, http_404, probing, run, start, trailers_only};
+use super::{
+    answers::{answer, http_404, trailers_only},
+    scripted::{dials, probing, run, start},
+};
 use crate::{
     grpc::{Code, timeout},
     health::{Thresholds, proto::ServingStatus::*},
@@ -173,4 +176,33 @@ async fn a_timeout_cycle() {
     }
     let cycles: Vec<Duration> = begun.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(cycles, [Duration::from_secs(6); 2]);
+}
+
+/// Envoy: death is not noticed early (about 4 s until the next check).
+///
+/// Different here: the loss of the probe's own connection brings the next check forward, once. A GOAWAY does not.
+#[tokio::test(start_paused = true)]
+async fn a_death() {
+    let mut bench = start(probe(1).jitter(Duration::ZERO));
+    let mut peer = bench.dial().await.accept();
+    peer.call().await.say(Serving);
+    peer.call().await.say(Serving);
+    peer.go_away();
+    let went = tokio::time::Instant::now();
+    let mut peer = bench.dial().await.accept();
+    assert_eq!(went.elapsed(), Duration::from_secs(5));
+    peer.call().await.say(Serving);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    peer.lose();
+    let lost = tokio::time::Instant::now();
+    let mut peer = bench.dial().await.accept();
+    assert_eq!(lost.elapsed(), Duration::ZERO);
+    peer.call().await.say(Serving);
+    // A peer that ends every connection after its answer is not asked in a circle.
+    peer.lose();
+    let dial = bench.dial().await;
+    assert_eq!(lost.elapsed(), Duration::from_secs(5));
+    dial.refuse();
+    assert_eq!(bench.verdict().await, "passing");
+    assert_eq!(bench.verdict().await, "failing: connect: connection refused");
 }

@@ -5,7 +5,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 
-use super::scripted::status;
+use super::answers::status;
 use crate::{
     error::Error,
     grpc::Code,

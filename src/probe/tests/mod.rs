@@ -1,5 +1,6 @@
 //! Probes against scripted peers, under a paused clock.
 
+mod answers;
 mod check;
 mod envoy;
 mod lend;

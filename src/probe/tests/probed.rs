@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::scripted::{Dial, answer, dials, error, probing};
+use super::{
+    answers::answer,
+    scripted::{Dial, dials, error, probing},
+};
 use crate::{
     connect::Worker,
     discover::{Feedback, Fixed, Pushed, PushedHandle, Resolve},

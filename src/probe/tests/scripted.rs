@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::answers::{answer, message, status};
 use crate::{
     connect::{ConnectionState, dial::DialLimit},
     endpoint::Endpoint,
@@ -29,7 +30,7 @@ use crate::{
     grpc::Code,
     health::{
         Verdict,
-        proto::{HealthCheckRequest, HealthCheckResponse, ServingStatus},
+        proto::{HealthCheckRequest, ServingStatus},
     },
     probe::{
         Body, Owner, Probe, Prober, Probing,
@@ -295,38 +296,4 @@ impl Owner for Seat {
     fn report(&self, verdict: Option<Verdict>) {
         let _ = self.verdicts.send((verdict, Instant::now()));
     }
-}
-
-pub(super) fn message(status: ServingStatus) -> Bytes {
-    let message = HealthCheckResponse { status: status.into() }.encode_to_vec();
-    let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(message.len() as u32);
-    bytes.extend_from_slice(&message);
-    bytes.freeze()
-}
-
-pub(super) fn status(code: Code) -> HeaderMap {
-    HeaderMap::from_iter([(crate::grpc::STATUS_HEADER, code.number().into())])
-}
-
-/// A whole answer to Check.
-pub(super) fn answer(serving: ServingStatus) -> Response<Reply> {
-    let body = Full::new(message(serving)).map_err(|never| match never {});
-    Response::new(body.with_trailers(async { Some(Ok(status(Code::Ok))) }).boxed_unsync())
-}
-
-/// A trailers-only answer.
-pub(super) fn trailers_only(code: Code) -> Response<Reply> {
-    let mut response = Response::new(Reply::default());
-    *response.headers_mut() = status(code);
-    response
-}
-
-/// What a web server says of a path that it does not know.
-pub(super) fn http_404() -> Response<Reply> {
-    let page = Full::new(Bytes::from_static(b"<h1>not found</h1>")).map_err(|never| match never {});
-    let mut response = Response::new(page.boxed_unsync());
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
 }

@@ -5,7 +5,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::scripted::{Bench, Peer, connection, error, http_404, start, start_on, trailers_only};
+use super::{
+    answers::{http_404, trailers_only},
+    scripted::{Bench, Peer, connection, error, start, start_on},
+};
 use crate::{
     grpc::Code,
     health::proto::ServingStatus::*,
@@ -178,11 +181,24 @@ async fn without_a_data_connection_it_has_its_own() {
     stream.say(Serving);
     assert_eq!(bench.verdict().await, "passing");
     peer.go_away();
-    assert_eq!(bench.verdict().await, "none", "a new connection may end in another process");
     stream.cancelled().await;
     let mut peer = bench.dial().await.accept();
-    peer.call().await.open().say(Serving);
-    assert_eq!(bench.verdict().await, "passing");
+    peer.call().await.open().say(NotServing);
+    assert_eq!(bench.verdict().await, "failing: NOT_SERVING", "no connection of a probe's own is a verdict");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backoff_starts_over_on_a_new_connection() {
+    let (_bench, mut peer, lend) = lent();
+    for _ in 0..6 {
+        peer.call().await.answer(trailers_only(Code::Unavailable));
+    }
+    let (mut next, opened) = connection();
+    lend.send_replace(Some(opened.caller));
+    let call = next.call().await;
+    let first = call.at;
+    call.answer(trailers_only(Code::Unavailable));
+    assert_eq!(next.call().await.at - first, Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]
