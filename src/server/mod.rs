@@ -1,9 +1,10 @@
-//! The listening side: HTTP/1.1 and HTTP/2 on one port, for peers that are not all well-behaved, and an orderly end.
+//! The listening side: HTTP/1.1 and HTTP/2 on one port, for peers that are not all well-behaved, and an orderly
+//! end.
 //!
-//! A server in front of gRPC meets clients that it does not know: health checkers that speak HTTP/1.0, peers that connect
-//! and say nothing, floods of frames that cost their sender nothing. [`Server`] takes any tower service over
-//! `http::Request`s, recognises the protocol from the connection's first bytes, bounds everything that a peer could make
-//! last, and ends in the order that a rolling deployment needs.
+//! A server in front of gRPC meets clients that it does not know: health checkers that speak HTTP/1.0, peers that
+//! connect and say nothing, floods of frames that cost their sender nothing. [`Server`] takes any tower service
+//! over `http::Request`s, recognises the protocol from the connection's first bytes, bounds everything that a peer
+//! could make last, and ends in the order that a rolling deployment needs.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -29,7 +30,8 @@
 //! # }
 //! ```
 //!
-//! The layers of this crate, a tonic `Routes` and an axum router are such services. Several addresses, unix sockets, TLS:
+//! The layers of this crate, a tonic `Routes` and an axum router are such services. Several addresses, unix
+//! sockets, TLS:
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,10 +50,10 @@
 //! # Drain
 //!
 //! `shutdown`, or [`Handle::drain`], starts it. First the server is still open, but [`Handle::watch`] tells
-//! [`Phase::Lingering`], and health checks are to say so; when the [`linger`](Server::linger) is over, the listeners are
-//! closed, HTTP/2 peers get a GOAWAY and HTTP/1 peers a `connection: close`, and peers that have not said anything are
-//! dropped. What is left after the [`grace`](Server::grace) is cut off, as is a peer that has no request open and does not
-//! acknowledge the GOAWAY for 5 s. A second call of `drain` ends everything at once.
+//! [`Phase::Lingering`], and health checks are to say so; when the [`linger`](Server::linger) is over, the
+//! listeners are closed, HTTP/2 peers get a GOAWAY and HTTP/1 peers a `connection: close`, and peers that have not
+//! said anything are dropped. What is left after the [`grace`](Server::grace) is cut off, as is a peer that has no
+//! request open and does not acknowledge the GOAWAY for 5 s. A second call of `drain` ends everything at once.
 //!
 //! # What is bounded
 //!
