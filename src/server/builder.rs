@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Will listen here too.
-    pub fn and(mut self, address: impl Into<ListenAddress>) -> Self {
+    pub fn and_bind(mut self, address: impl Into<ListenAddress>) -> Self {
         self.addresses.push(address.into());
         self
     }

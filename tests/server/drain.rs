@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn a_drain_lingers_with_everything_open_and_then_closes() {
-    let mut server = Running::new(|server| server.linger(SHORT));
+    let mut server = Running::new(|server| server.linger(SHORT * 5));
     let mut phases = server.handle.watch();
     let mut old = server.dial().await;
     http1_works(&mut old).await;
