@@ -2,9 +2,9 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 
 /// Where a server listens.
 ///
-/// Text is `IP:PORT`, `[IPv6]:PORT` or `unix:PATH`; an unspecified address (`0.0.0.0`, `[::]`) means every interface, and
-/// port 0 a free one. It is looked at when the server begins to listen. A listener that exists already, from
-/// systemd for instance, is adopted.
+/// Text is `IP:PORT`, `[IPv6]:PORT` or `unix:PATH`; an unspecified address (`0.0.0.0`, `[::]`) means every
+/// interface, and port 0 a free one. It is looked at when the server begins to listen. A listener that exists
+/// already, from systemd for instance, is adopted.
 #[derive(Debug)]
 pub struct ListenAddress(pub(super) Source);
 

@@ -14,8 +14,8 @@ use crate::error::BoxError;
 
 /// The body of a request as it arrives.
 ///
-/// Its error is hyper's, with `h2`'s behind it where the peer reset the stream. Flow control is open for as much as has
-/// been read.
+/// Its error is hyper's, with `h2`'s behind it where the peer reset the stream. Flow control is open for as much as
+/// has been read.
 #[derive(Debug)]
 pub struct RequestBody(Incoming);
 

@@ -45,8 +45,8 @@ impl Bound {
         }
     }
 
-    /// The addresses that it listens on, with the ports that were chosen, in the order in which they were given. A unix
-    /// socket has none.
+    /// The addresses that it listens on, with the ports that were chosen, in the order in which they were given. A
+    /// unix socket has none.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.acceptor.listeners().iter().filter_map(Listener::local_addr)
     }
@@ -59,8 +59,8 @@ impl Bound {
 
     /// Serves until it has been drained, by `shutdown` or by a [`Handle`], and everything is closed.
     ///
-    /// An error of the service resets the stream
-    /// (HTTP/2, INTERNAL_ERROR) or closes the connection (HTTP/1). Requests carry a [`ConnectInfo`](super::ConnectInfo).
+    /// An error of the service resets the stream (HTTP/2, INTERNAL_ERROR) or closes the connection (HTTP/1).
+    /// Requests carry a [`ConnectInfo`](super::ConnectInfo).
     ///
     /// Dropping the future ends everything at once: it owns every task.
     pub async fn serve<S>(self, service: S, shutdown: impl Future<Output = ()>)

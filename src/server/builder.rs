@@ -22,8 +22,8 @@ pub struct Server {
 const TEN_SECONDS: Option<Duration> = Some(Duration::from_secs(10));
 
 impl Server {
-    /// Will listen here: `"0.0.0.0:443"`, `"[::]:443"`, `"unix:/run/app.sock"`, a `SocketAddr`, or a listener of the
-    /// standard library to adopt.
+    /// Will listen here: `"0.0.0.0:443"`, `"[::]:443"`, `"unix:/run/app.sock"`, a `SocketAddr`, or a listener of
+    /// the standard library to adopt.
     pub fn bind(address: impl Into<ListenAddress>) -> Self {
         Self {
             addresses: vec![address.into()],
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Will listen here too.
-    pub fn and(mut self, address: impl Into<ListenAddress>) -> Self {
+    pub fn and_bind(mut self, address: impl Into<ListenAddress>) -> Self {
         self.addresses.push(address.into());
         self
     }
@@ -61,9 +61,9 @@ impl Server {
         self
     }
 
-    /// How many connections may be open, over all listeners. One more is accepted and closed at once, so that its peer
-    /// learns of it and can go elsewhere, and counted. Default: as many as there are file descriptors, as in Envoy, which
-    /// calls this `max_downstream_connections` and asks for it at the edge.
+    /// How many connections may be open, over all listeners. One more is accepted and closed at once, so that its
+    /// peer learns of it and can go elsewhere, and counted. Default: as many as there are file descriptors, as in
+    /// Envoy, which calls this `max_downstream_connections` and asks for it at the edge.
     pub fn connection_limit(mut self, connections: usize) -> Self {
         self.connection_limit = Some(connections);
         self
@@ -75,8 +75,8 @@ impl Server {
         self
     }
 
-    /// How large the headers of one request may be together, in bytes; with HTTP/2, each counts 32 more (RFC 9113, 6.5.2).
-    /// What exceeds it is answered with 431. Default 60 KiB, Envoy's `max_request_headers_kb`.
+    /// How large the headers of one request may be together, in bytes; with HTTP/2, each counts 32 more (RFC 9113,
+    /// 6.5.2). What exceeds it is answered with 431. Default 60 KiB, Envoy's `max_request_headers_kb`.
     pub fn max_header_bytes(mut self, bytes: u32) -> Self {
         self.config.max_header_bytes = bytes;
         self
@@ -96,52 +96,53 @@ impl Server {
         self
     }
 
-    /// How long a connection may take, after TLS, to say enough to tell HTTP/1 from HTTP/2. Default 10 s. Neither Envoy nor
-    /// hyper has this: a peer that stays silent is left to their idle timeouts, or to none.
+    /// How long a connection may take, after TLS, to say enough to tell HTTP/1 from HTTP/2. Default 10 s. Neither
+    /// Envoy nor hyper has this: a peer that stays silent is left to their idle timeouts, or to none.
     pub fn preface_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config.preface_timeout = timeout.into();
         self
     }
 
-    /// How long the head of a request may take from its first byte on; with HTTP/2, a block of headers, and the first
-    /// frame. Default 10 s. Envoy's `request_headers_timeout`, which is off there. It does not bound bodies: a stream may
-    /// be quiet for hours.
+    /// How long the head of a request may take from its first byte on; with HTTP/2, a block of headers, and the
+    /// first frame. Default 10 s. Envoy's `request_headers_timeout`, which is off there. It does not bound bodies:
+    /// a stream may be quiet for hours.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config.header_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may have no request before it is closed, gracefully. Default 1 h, Envoy's `idle_timeout`.
+    /// How long a connection may have no request before it is closed, gracefully. Default 1 h, Envoy's
+    /// `idle_timeout`.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config.idle_timeout = timeout.into();
         self
     }
 
-    /// How old a connection may become before it is told to go, gracefully; each gets up to 10 % more or less, so that
-    /// clients do not all come back at once. Default: as old as it likes. gRFC A9's `MAX_CONNECTION_AGE`, Envoy's
-    /// `max_connection_duration`. It is how clients behind an L4 balancer come to know new servers.
+    /// How old a connection may become before it is told to go, gracefully; each gets up to 10 % more or less, so
+    /// that clients do not all come back at once. Default: as old as it likes. gRFC A9's `MAX_CONNECTION_AGE`,
+    /// Envoy's `max_connection_duration`. It is how clients behind an L4 balancer come to know new servers.
     pub fn max_connection_age(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.config.max_age = age.into();
         self
     }
 
-    /// How long the requests of a connection that was told to go, because it was too old or idle, may take. Default: as
-    /// long as they like. gRFC A9's `MAX_CONNECTION_AGE_GRACE`.
+    /// How long the requests of a connection that was told to go, because it was too old or idle, may take.
+    /// Default: as long as they like. gRFC A9's `MAX_CONNECTION_AGE_GRACE`.
     pub fn max_connection_age_grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
         self.config.max_age_grace = grace.into();
         self
     }
 
-    /// How long a drain leaves everything open, so that whoever is in front sees from a health check that this server is
-    /// not ready, and stops sending. Default 5 s, the interval of a common health check. Kubernetes has `preStop: sleep`
-    /// for the same.
+    /// How long a drain leaves everything open, so that whoever is in front sees from a health check that this
+    /// server is not ready, and stops sending. Default 5 s, the interval of a common health check. Kubernetes has
+    /// `preStop: sleep` for the same.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
-    /// How long a drain then waits for requests in flight before it cuts them off. `None` waits as long as they like.
-    /// Default 30 s, Kubernetes' `terminationGracePeriodSeconds`; with the linger, set that to more.
+    /// How long a drain then waits for requests in flight before it cuts them off. `None` waits as long as they
+    /// like. Default 30 s, Kubernetes' `terminationGracePeriodSeconds`; with the linger, set that to more.
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
         self.grace = grace.into();
         self

@@ -16,10 +16,11 @@ use super::stats::{Counters, Stats};
 pub enum Phase {
     /// Takes connections and requests.
     Serving,
-    /// Still takes connections and requests, and should be seen not to be ready: health checks are to answer 503 and
-    /// NOT_SERVING, so that whoever is in front looks for another.
+    /// Still takes connections and requests, and should be seen not to be ready: health checks are to answer 503
+    /// and NOT_SERVING, so that whoever is in front looks for another.
     Lingering,
-    /// The listeners are closed; connections have been told to go (GOAWAY, `connection: close`) and finish their requests.
+    /// The listeners are closed; connections have been told to go (GOAWAY, `connection: close`) and finish their
+    /// requests.
     Closing,
     /// Everything is closed.
     Ended,

@@ -66,46 +66,46 @@ impl Http2Config {
         self
     }
 
-    /// SETTINGS_INITIAL_WINDOW_SIZE in bytes: what a peer may send on one stream before the service has read it. Default
-    /// 1 MiB; Envoy's `initial_stream_window_size`. At most 2^31-1; larger values count as that.
+    /// SETTINGS_INITIAL_WINDOW_SIZE in bytes: what a peer may send on one stream before the service has read it.
+    /// Default 1 MiB; Envoy's `initial_stream_window_size`. At most 2^31-1; larger values count as that.
     #[must_use]
     pub fn stream_window(mut self, bytes: u32) -> Self {
         self.stream_window = bytes.min(MAX_WINDOW);
         self
     }
 
-    /// What a peer may send on all streams together before it is read, in bytes: the most that one connection can make us
-    /// hold of requests. Default 8 MiB; Envoy's `initial_connection_window_size`. Between 65 535, where HTTP/2 starts, and
-    /// 2^31-1; other values count as the nearer of these.
+    /// What a peer may send on all streams together before it is read, in bytes: the most that one connection can
+    /// make us hold of requests. Default 8 MiB; Envoy's `initial_connection_window_size`. Between 65 535, where
+    /// HTTP/2 starts, and 2^31-1; other values count as the nearer of these.
     ///
-    /// `h2` closes a connection whose unread DATA frames under 256 bytes cost more than half of this: below 1 MiB, some
-    /// hundreds of small messages on one stream that nobody reads are enough.
+    /// `h2` closes a connection whose unread DATA frames under 256 bytes cost more than half of this: below 1 MiB,
+    /// some hundreds of small messages on one stream that nobody reads are enough.
     #[must_use]
     pub fn connection_window(mut self, bytes: u32) -> Self {
         self.connection_window = bytes.clamp(65_535, MAX_WINDOW);
         self
     }
 
-    /// SETTINGS_MAX_FRAME_SIZE in bytes. Default 16 KiB, the protocol's own. Between 16 384 and 2^24-1; other values count
-    /// as the nearer of these.
+    /// SETTINGS_MAX_FRAME_SIZE in bytes. Default 16 KiB, the protocol's own. Between 16 384 and 2^24-1; other
+    /// values count as the nearer of these.
     #[must_use]
     pub fn max_frame_size(mut self, bytes: u32) -> Self {
         self.max_frame_size = bytes.clamp(16_384, (1 << 24) - 1);
         self
     }
 
-    /// How much of one stream's response may wait in memory for the socket, in bytes. Default 64 KiB, so that a peer that
-    /// stops reading 1 024 responses makes us hold 64 MiB at most. At least 16 KiB and at most 2^31-1; other values count
-    /// as the nearer of these.
+    /// How much of one stream's response may wait in memory for the socket, in bytes. Default 64 KiB, so that a
+    /// peer that stops reading 1 024 responses makes us hold 64 MiB at most. At least 16 KiB and at most 2^31-1;
+    /// other values count as the nearer of these.
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes.clamp(16 << 10, MAX_WINDOW as usize);
         self
     }
 
-    /// How long a connection may be silent before a PING asks whether the peer is there, and how long the answer may take.
-    /// `None` for never. Default 2 min and 20 s: the balancers of every cloud forget connections that are silent for
-    /// longer (Azure's after 4 min, AWS's after 350 s), and streams may be quiet for hours. Envoy's
+    /// How long a connection may be silent before a PING asks whether the peer is there, and how long the answer
+    /// may take. `None` for never. Default 2 min and 20 s: the balancers of every cloud forget connections that are
+    /// silent for longer (Azure's after 4 min, AWS's after 350 s), and streams may be quiet for hours. Envoy's
     /// `connection_keepalive`, gRFC A9's `KEEPALIVE_TIME` and `KEEPALIVE_TIMEOUT`.
     #[must_use]
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>, timeout: Duration) -> Self {
@@ -136,8 +136,8 @@ impl Http2Config {
             .max_send_buf_size(self.send_buffer)
             .keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_timeout)
-            // h2 has 20 for streams that are cancelled before we looked at them. A client that gives up a batch of calls
-            // while this machine is busy sends more.
+            // h2 has 20 for streams that are cancelled before we looked at them. A client that gives up a batch of
+            // calls while this machine is busy sends more.
             .max_pending_accept_reset_streams(200)
             // The peer made us reset these. 1 024 is h2's own limit, said here because it must not be lost.
             .max_local_error_reset_streams(1024);

@@ -5,8 +5,8 @@ use tower_service::Service;
 use super::RequestBody;
 use crate::error::BoxError;
 
-/// A service that a server can serve. Implemented for every tower service that has the traits it asks for, such as the
-/// layers of this crate, a tonic `Routes` and an axum router.
+/// A service that a server can serve. Implemented for every tower service that has the traits it asks for, such as
+/// the layers of this crate, a tonic `Routes` and an axum router.
 ///
 /// It is cloned for each connection and for each request, and asked for readiness by that request alone.
 pub trait HttpService:

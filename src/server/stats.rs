@@ -25,9 +25,7 @@ pub(super) struct Counters {
     pub(super) accept_errors: Counter,
     pub(super) http1: Counter,
     pub(super) http2: Counter,
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
     pub(super) tls_failures: Counter,
-    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
     pub(super) tls_timeouts: Counter,
     pub(super) protocol_mismatches: Counter,
     pub(super) preface_timeouts: Counter,

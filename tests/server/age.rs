@@ -11,7 +11,7 @@ use crate::support::{
     to_end,
 };
 
-const AGE: Duration = Duration::from_millis(200);
+const AGE: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn an_old_connection_is_told_to_go_and_finishes_its_requests() {

@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn a_drain_lingers_with_everything_open_and_then_closes() {
-    let mut server = Running::new(|server| server.linger(SHORT));
+    let mut server = Running::new(|server| server.linger(SHORT * 5));
     let mut phases = server.handle.watch();
     let mut old = server.dial().await;
     http1_works(&mut old).await;
@@ -112,7 +112,7 @@ async fn a_peer_that_never_acknowledges_the_goaways_ping_does_not_hold_up_the_en
 
 #[tokio::test]
 async fn peers_that_have_not_said_anything_do_not_hold_up_the_end() {
-    let mut server = Running::new(|server| server);
+    let mut server = Running::new(|server| server.preface_timeout(None).grace(None));
     let silent = server.dial().await;
     server.counts(|stats| stats.active == 1).await;
     server.handle.drain();

@@ -97,7 +97,7 @@ async fn a_slow_head_is_closed_on_http_2() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
-    let server = Running::new(|server| server.idle_timeout(SHORT));
+    let server = Running::new(|server| server.idle_timeout(SHORT * 4));
     let busy = server.http2().await;
     let stream = busy.get("/forever").await.unwrap();
     let mut http1 = server.dial().await;
@@ -114,7 +114,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_answer_pings_is_closed() {
-    let http2 = Http2Config::new().keepalive(SHORT, SHORT);
+    let http2 = Http2Config::new().keepalive(SHORT, SHORT * 5);
     let server = Running::new(|server| server.http2(http2));
     let alive = Client::new(server.dial().await).await;
     let stream = alive.get("/forever").await.unwrap();

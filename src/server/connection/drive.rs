@@ -122,3 +122,69 @@ fn is_calm_down(error: &hyper::Error) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{spawn, task::yield_now};
+
+    use super::*;
+    use crate::server::connection::vitals::Active;
+
+    /// A connection on which nothing happens until it is told to leave.
+    struct Quiet {
+        told: bool,
+    }
+
+    impl Future for Quiet {
+        type Output = hyper::Result<()>;
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            if self.told { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_last_request_is_noticed_though_nothing_moves_on_the_connection() {
+        let vitals = Arc::new(Vitals::new());
+        let active = Active::new(vitals.clone());
+        let (_server, phase) = watch::channel(Phase::Serving);
+        let limits = Limits { head: None, idle: Some(MINUTE), age: None, age_grace: None };
+        let driving = spawn(async move {
+            let connection = pin!(Quiet { told: false });
+            let leave = |mut connection: Pin<&mut Quiet>| connection.told = true;
+            let counters = Counters::default();
+            drive(connection, leave, limits, &vitals, phase, &counters).await;
+            counters.snapshot().idle_timeouts
+        });
+        yield_now().await;
+        tokio::time::advance(MINUTE * 5).await;
+        assert!(!driving.is_finished());
+        let ended = Instant::now();
+        drop(active);
+        assert_eq!(tokio::time::timeout(MINUTE * 5, driving).await.expect("it ends").unwrap(), 1);
+        assert_eq!(ended.elapsed(), MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_reaches_a_connection_that_waits_for_nothing() {
+        let vitals = Arc::new(Vitals::new());
+        let (server, phase) = watch::channel(Phase::Serving);
+        let limits = Limits { head: None, idle: None, age: None, age_grace: None };
+        let driving = spawn(async move {
+            let connection = pin!(Quiet { told: false });
+            let leave = |mut connection: Pin<&mut Quiet>| connection.told = true;
+            drive(connection, leave, limits, &vitals, phase, &Counters::default()).await;
+        });
+        yield_now().await;
+        assert!(!driving.is_finished());
+        server.send_replace(Phase::Lingering);
+        yield_now().await;
+        assert!(!driving.is_finished());
+        server.send_replace(Phase::Closing);
+        tokio::time::timeout(MINUTE, driving).await.expect("it ends").unwrap();
+    }
+}

@@ -1,4 +1,5 @@
-//! One connection, from the accepted socket to its end. Nothing here knows who accepted it, or on which runtime it runs.
+//! One connection, from the accepted socket to its end. Nothing here knows who accepted it, or on which runtime it
+//! runs.
 
 mod drive;
 mod io;
@@ -40,7 +41,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Serves a socket that was just accepted, until it is closed. Dropping the future closes it and ends its requests.
+    /// Serves a socket that was just accepted, until it is closed. Dropping the future closes it and ends its
+    /// requests.
     pub(super) async fn serve<S>(self, socket: Socket, info: ConnectInfo, service: S)
     where
         S: HttpService,
@@ -115,8 +117,8 @@ impl Context {
             .header_read_timeout(None) // It would end idle connections as well; `lifecycle` tells them apart.
             .max_headers(config.max_headers)
             .max_header_size(header_bytes)
-            // Not less than hyper's least, whatever the limit. `pipeline_flush` stays off: it keeps the answer to a bad
-            // request from being sent while there are bytes behind it.
+            // Not less than hyper's least, whatever the limit. `pipeline_flush` stays off: it keeps the answer to a
+            // bad request from being sent while there are bytes behind it.
             .max_buf_size(header_bytes.max(64 << 10));
         let connection = pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
         let leave = http1::Connection::graceful_shutdown;

@@ -109,8 +109,9 @@ impl Frames {
         !self.in_block
     }
 
-    /// Whether the other side owes the rest of something that nobody should need long for: its first frame, the head of a
-    /// frame, or a block of headers. The payload of DATA is not of this kind: it is as slow as the application.
+    /// Whether the other side owes the rest of something that nobody should need long for: its first frame, the
+    /// head of a frame, or a block of headers. The payload of DATA is not of this kind: it is as slow as the
+    /// application.
     pub(super) fn is_owed(&self) -> bool {
         !self.greeted || self.in_block || self.have > 0
     }

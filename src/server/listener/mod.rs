@@ -20,7 +20,8 @@ use super::{
 };
 use crate::connect::dial::Socket;
 
-/// How many connections the kernel keeps for us. It takes what `net.core.somaxconn` allows, which is 4 096 by default.
+/// How many connections the kernel keeps for us. It takes what `net.core.somaxconn` allows, which is 4 096 by
+/// default.
 const BACKLOG: u32 = 4096;
 
 #[derive(Debug)]
@@ -78,8 +79,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Small writes must not wait for the acknowledgement of earlier ones. A socket that refuses this is dead,
-                // and will say so.
+                // Small writes must not wait for the acknowledgement of earlier ones. A socket that refuses this is
+                // dead, and will say so.
                 let _ = stream.set_nodelay(true);
                 let info = ConnectInfo::new(Some(peer), stream.local_addr().ok());
                 Poll::Ready(Ok((stream.into(), info)))
@@ -95,8 +96,8 @@ impl Listener {
 
 fn tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the connections of the last process to be forgotten. On Windows the option would let
-    // two processes share the port.
+    // A restart must not wait for the connections of the last process to be forgotten. On Windows the option would
+    // let two processes share the port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

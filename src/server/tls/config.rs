@@ -95,35 +95,36 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets the certificate for clients that ask for no name, or for none that has its own. Without it they are refused.
+    /// Sets the certificate for clients that ask for no name, or for none that has its own. Without it they are
+    /// refused.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// Sets the certificate for clients that ask for this name by SNI. `*.example.com` is every name with one more label.
-    /// A name of its own goes before a wildcard.
+    /// Sets the certificate for clients that ask for this name by SNI. `*.example.com` is every name with one more
+    /// label. A name of its own goes before a wildcard.
     pub fn identity_for(mut self, name: impl Into<String>, identity: Identity) -> Self {
         self.identities.push((name.into(), identity));
         self
     }
 
-    /// Requires a client certificate that one of these roots, in PEM, vouches for. Several calls add up. Default: clients
-    /// are not asked.
+    /// Requires a client certificate that one of these roots, in PEM, vouches for. Several calls add up. Default:
+    /// clients are not asked.
     pub fn client_roots_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.client_roots.push(Roots::Pem(pem.into()));
         self
     }
 
-    /// The same, with roots in a file that may be replaced at any time. Before a handshake it is read again, at most once a
-    /// second; a file that is broken is logged as an error, and the old roots stay.
+    /// The same, with roots in a file that may be replaced at any time. Before a handshake it is read again, at
+    /// most once a second; a file that is broken is logged as an error, and the old roots stay.
     pub fn client_roots_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.client_roots.push(Roots::File(path.into()));
         self
     }
 
-    /// Lets clients in that show no certificate; one that is shown must still be good. Default: with roots for clients, a
-    /// certificate is required. Envoy's `require_client_certificate`.
+    /// Lets clients in that show no certificate; one that is shown must still be good. Default: with roots for
+    /// clients, a certificate is required. Envoy's `require_client_certificate`.
     pub fn optional_client_certificates(mut self) -> Self {
         self.clients_optional = true;
         self
@@ -136,9 +137,9 @@ impl Builder {
         self
     }
 
-    /// Accepts only these suites of TLS 1.2, best first, by the names of OpenSSL (`ECDHE-RSA-AES256-GCM-SHA384`) or IANA.
-    /// Those of TLS 1.3 are not restricted, as with Envoy's `cipher_suites`. Default: all six that ring has; they are
-    /// all with forward secrecy and authenticated encryption.
+    /// Accepts only these suites of TLS 1.2, best first, by the names of OpenSSL (`ECDHE-RSA-AES256-GCM-SHA384`) or
+    /// IANA. Those of TLS 1.3 are not restricted, as with Envoy's `cipher_suites`. Default: all six that ring has;
+    /// they are all with forward secrecy and authenticated encryption.
     pub fn tls12_cipher_suites(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.cipher_suites = Some(names.into_iter().map(Into::into).collect());
         self
@@ -148,8 +149,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When there is no certificate, a file cannot be read, PEM or a certificate in it is broken, a key does not belong to
-    /// its certificate, a name is no name, or a suite is unknown. The message says which.
+    /// When there is no certificate, a file cannot be read, PEM or a certificate in it is broken, a key does not
+    /// belong to its certificate, a name is no name, or a suite is unknown. The message says which.
     pub fn build(self) -> Result<ServerConfig, TlsError> {
         let mut provider = rustls::crypto::ring::default_provider();
         if let Some(names) = &self.cipher_suites {

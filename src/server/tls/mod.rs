@@ -25,9 +25,9 @@
 //! # Ok::<(), grpc_balance::connect::tls::TlsError>(())
 //! ```
 //!
-//! `h2` and `http/1.1` are offered by ALPN, in this order. A client that offers neither, or nothing, is let in all the
-//! same and speaks what it likes: HTTP/2's preface is recognised. The cryptography is ring's, whatever provider the rest
-//! of the process uses.
+//! `h2` and `http/1.1` are offered by ALPN, in this order. A client that offers neither, or nothing, is let in all
+//! the same and speaks what it likes: HTTP/2's preface is recognised. The cryptography is ring's, whatever provider
+//! the rest of the process uses.
 
 mod certificates;
 mod ciphers;

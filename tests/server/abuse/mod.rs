@@ -1,8 +1,8 @@
 //! Attacks, each beside a client that behaves well.
 //!
-//! The server runs in a process of its own, so that its memory is known: whatever the flood, it takes less than [`FLOOD`]
-//! more than before, and a connection that does nothing less than [`HELD`]. `ABUSE_SECONDS` says how long each attack
-//! lasts; the default is one second.
+//! The server runs in a process of its own, so that its memory is known: whatever the flood, it takes less than
+//! [`FLOOD`] more than before, and a connection that does nothing less than [`HELD`]. `ABUSE_SECONDS` says how long
+//! each attack lasts; the default is one second.
 
 mod attacks;
 mod child;
@@ -30,16 +30,17 @@ use self::{
 };
 use crate::support::{Client, SOON, http1_works};
 
-/// How much more memory than before a flood on four connections a server may ever have had, in KiB. It is 0.7 to 1.1 MiB.
+/// How much more memory than before a flood on four connections a server may ever have had, in KiB. It is 0.5 to
+/// 3.5 MiB, also after ten seconds.
 const FLOOD: u64 = 8 << 10;
 
-/// How much memory each connection may take that is open and does nothing good, in KiB. It is 21 for a slow head, 23 for an
-/// idle HTTP/2 connection, in a debug build, with what the kernel's sockets do not show.
+/// How much memory each connection may take that is open and does nothing good, in KiB, without the kernel's share.
+/// In a debug build it is 21 for a slow head, and 20 for each of 10 000 idle HTTP/2 connections.
 const HELD: u64 = 40;
 
 /// A call of the well-behaved client takes a fraction of a millisecond without an attack. Both processes and the
 /// attackers share the machine's cores.
-const SLOWEST: Duration = Duration::from_secs(2);
+const SLOWEST: Duration = Duration::from_secs(5);
 
 fn lasting() -> Duration {
     let seconds = std::env::var("ABUSE_SECONDS").ok().and_then(|text| text.parse().ok());
@@ -49,8 +50,8 @@ fn lasting() -> Duration {
 /// One attack at a time: they take what there is of the machine.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Attacks on several connections at once, each replaced when the server closes it, while both kinds of clients make
-/// their calls. Returns how many connections the server closed.
+/// Attacks on several connections at once, each replaced when the server closes it, while both kinds of clients
+/// make their calls. Returns how many connections the server closed.
 async fn withstands(attack: Attack, connections: usize, bound: u64) -> u64 {
     let _turn = TURN.lock().await;
     let server = Child::start().await;
@@ -93,7 +94,7 @@ async fn withstands(attack: Attack, connections: usize, bound: u64) -> u64 {
         "{calls} calls, the slowest three {slowest:?}; {closed} connections closed; memory {before} to {} KiB",
         memory.most
     );
-    assert!(calls >= 30, "only {calls} calls");
+    assert!(calls >= 10, "only {calls} calls");
     assert!(slowest < SLOWEST, "{slowest:?}");
     assert!(memory.most.saturating_sub(before) < bound, "{before} to {} KiB", memory.most);
     closed

@@ -17,7 +17,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use self::authority::{Authority, Issued};
 use crate::support::{Client, Running, http1_works, to_end};
 
-const SHORT: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(500);
 
 fn secured(builder: Builder) -> Running {
     let tls = builder.build().unwrap();

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a peer that has no request open may take to acknowledge a GOAWAY, counted from the last byte that it took.
-/// grpc-go's server allows as much.
+/// How long a peer that has no request open may take to acknowledge a GOAWAY, counted from the last byte that it
+/// took. grpc-go's server allows as much.
 pub(super) const ACKNOWLEDGEMENT: Duration = Duration::from_secs(5);
 
 /// Why a connection is asked to leave.

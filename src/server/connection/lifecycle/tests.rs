@@ -85,7 +85,8 @@ fn limits_beyond_the_end_of_time_are_none() {
 }
 
 proptest! {
-    /// Whatever is seen: it never waits for the past, it asks to leave once at most, and what left is not kept for ever.
+    /// Whatever is seen: it never waits for the past, it asks to leave once at most, and what left is not kept for
+    /// ever.
     #[test]
     fn it_never_waits_for_the_past_and_leaves_once(
         seen in proptest::collection::vec((0..40u64, 0..3usize, any::<bool>(), 0..3u64, 0..100u8), 1..200),

@@ -6,8 +6,8 @@ use super::{
     frames::{DATA, Frame, Frames, HEADERS, RST_STREAM, SETTINGS},
 };
 
-/// A cancelled stream costs two, and an opened one earns one: a peer that cancels less than every second stream never
-/// runs out (Envoy closes a connection on the same proportion, from 500 streams on).
+/// A cancelled stream costs two, and an opened one earns one: a peer that cancels less than every second stream
+/// never runs out (Envoy closes a connection on the same proportion, from 500 streams on).
 const RESET: u64 = 2;
 const OPENED: u64 = 1;
 
@@ -18,8 +18,8 @@ const EARNED_BY_FRAME: u64 = 10;
 
 /// Weighs what a peer makes us do against what it is good for.
 ///
-/// Work for nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA, unknown frames) is paid from an allowance that
-/// headers and data in either direction earn and that time refills; cancelled streams from another.
+/// Work for nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA, unknown frames) is paid from an allowance
+/// that headers and data in either direction earn and that time refills; cancelled streams from another.
 #[derive(Debug)]
 pub(crate) struct Meter {
     inbound: Frames,
