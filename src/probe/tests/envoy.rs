@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::{
     answers::{answer, http_404, trailers_only},
-    scripted::{dials, probing, run, start},
+    scripted::{dials, error, probing, run, start},
 };
 use crate::{
+    connect::ConnectionState,
     grpc::{Code, timeout},
     health::{Thresholds, proto::ServingStatus::*},
     probe::{Grpc, Probe},
+    stats::Disconnect,
 };
 
 fn probe(unhealthy: u32) -> Probe {
@@ -187,7 +189,12 @@ async fn a_death() {
     let mut peer = bench.dial().await.accept();
     peer.call().await.say(Serving);
     peer.call().await.say(Serving);
-    peer.go_away();
+    // A peer that closes right after its GOAWAY.
+    peer.state.send_replace(ConnectionState::Closed {
+        reason: Disconnect::GoAway,
+        too_many_pings: false,
+        cause: error("going away"),
+    });
     let went = tokio::time::Instant::now();
     let mut peer = bench.dial().await.accept();
     assert_eq!(went.elapsed(), Duration::from_secs(5));
