@@ -74,8 +74,7 @@ impl Bound {
         // Also when this future is dropped.
         let ending = Ending(handle.clone());
 
-        let closing = Box::pin(lead_to_closing(&handle, shutdown, linger));
-        let mut closing = pin!(closing);
+        let mut closing = pin!(lead_to_closing(&handle, shutdown, linger));
         loop {
             tokio::select! {
                 biased;
