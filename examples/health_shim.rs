@@ -1,10 +1,10 @@
 //! A tonic greeter that a GKE Ingress, an ALB, a kubelet and a gRPC client can ask for its health, on its own port.
 //!
 //! ```text
-//! cargo run --release --example health_shim -- --listen 127.0.0.1:50051 --tls-listen 127.0.0.1:50443
+//! cargo run --release --example health_shim -- --listen 127.0.0.1:50051
 //! curl -i http://127.0.0.1:50051/                                  # 200 ok
 //! curl -i --http2-prior-knowledge http://127.0.0.1:50051/healthz
-//! curl -ik https://127.0.0.1:50443/ -H 'accept: application/json'
+//! curl -ik https://127.0.0.1:50051/ -H 'accept: application/json'
 //! kill -USR1 PID                                                   # NOT_SERVING and 503; once more: SERVING
 //! ```
 //!
@@ -25,7 +25,7 @@ use grpc_balance::{
     app::serve,
     connect::tls::Identity,
     health_service::HealthServiceLayer,
-    server::{Bound, Server, tls::ServerConfig},
+    server::{Server, tls::ServerConfig},
     serving::{Registry, Status as Serving},
     shim::HealthShimLayer,
 };
@@ -39,14 +39,11 @@ use tower::ServiceBuilder;
 /// Serves helloworld.Greeter, grpc.health.v1, and health checks over HTTP on `/` and `/healthz`.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The address to listen on, for HTTP/1.1 and HTTP/2 in plaintext; port 0 takes any free one.
+    /// The address to listen on, for HTTP/1.1 and HTTP/2, in plaintext and over TLS; port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// An address to listen on for the same over TLS.
-    #[arg(long)]
-    tls_listen: Option<SocketAddr>,
     /// The certificate for TLS, in PEM; a self-signed one for `localhost` is made if there is none.
-    #[arg(long, requires = "key", requires = "tls_listen")]
+    #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
     /// Its key.
     #[arg(long, requires = "cert")]
@@ -88,21 +85,18 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .layer(HealthServiceLayer::new(registry.clone()))
         .service(Routes::new(GreeterServer::new(Polite)));
 
-    let mut servers = vec![Server::bind(args.listen)];
-    if let Some(address) = args.tls_listen {
-        servers.push(Server::bind(address).tls(tls(args.cert, args.key)?));
-    }
-    let (linger, grace) = (Duration::from_secs(args.linger), Duration::from_secs(args.drain_timeout));
-    let listening = servers.into_iter().map(|server| server.linger(linger).grace(grace).listen());
-    let listening = listening.collect::<Result<Vec<_>, _>>()?;
+    let listening = Server::bind(args.listen)
+        .tls_or_plaintext(tls(args.cert, args.key)?)
+        .linger(Duration::from_secs(args.linger))
+        .grace(Duration::from_secs(args.drain_timeout))
+        .listen()?;
     let toggles = tokio::spawn(toggles(registry.clone())?);
-    let addresses: Vec<_> = listening.iter().flat_map(Bound::local_addrs).map(|to| to.to_string()).collect();
-    println!("health_shim listens on {}", addresses.join(", TLS on "));
+    for address in listening.local_addrs() {
+        println!("health_shim listens on {address}");
+    }
 
     let drain = registry.drain();
-    let serves =
-        listening.into_iter().map(|listening| serve(listening, app.clone(), drain.clone(), drain.started()));
-    let all = futures_util::future::join_all(serves);
+    let all = serve(listening, app, drain.clone(), drain.started());
     let signals = async {
         stop.await;
         drain.start();

@@ -34,6 +34,8 @@ impl Server {
             config: Config {
                 #[cfg(feature = "tls")]
                 tls: None,
+                #[cfg(feature = "tls")]
+                plaintext_too: false,
                 http2: Http2Config::new(),
                 max_header_bytes: 60 << 10,
                 max_headers: 100,
@@ -59,6 +61,18 @@ impl Server {
     pub fn tls(mut self, config: super::tls::ServerConfig) -> Self {
         self.config.tls = Some(config);
         self
+    }
+
+    /// Secures connections that begin with a TLS handshake, and serves all others in plaintext, on the same port. For
+    /// a port whose plaintext is asked for, as by a kubelet beside a load balancer that speaks TLS; what must be
+    /// secured must not be there. Requests tell by their [`ConnectInfo`](super::ConnectInfo) which it was. Default: a
+    /// server with [`tls`](Self::tls) serves nothing else.
+    ///
+    /// On unix sockets all connections are in plaintext then.
+    #[cfg(feature = "tls")]
+    pub fn tls_or_plaintext(mut self, config: super::tls::ServerConfig) -> Self {
+        self.config.plaintext_too = true;
+        self.tls(config)
     }
 
     /// How many connections may be open, over all listeners. One more is accepted and closed at once, so that its

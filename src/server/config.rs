@@ -8,6 +8,9 @@ use crate::random::Random;
 pub(super) struct Config {
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::ServerConfig>,
+    /// Whether connections that do not begin with a TLS handshake are let in as they are.
+    #[cfg(feature = "tls")]
+    pub(super) plaintext_too: bool,
     pub(super) http2: Http2Config,
     pub(super) max_header_bytes: u32,
     pub(super) max_headers: usize,

@@ -45,6 +45,21 @@ macro_rules! delegate {
     };
 }
 
+#[cfg(all(feature = "server", feature = "tls"))]
+impl Socket {
+    /// Whether the peer begins with `byte`, which is left unread. Never on a unix socket.
+    pub(crate) async fn begins_with(&self, byte: u8) -> io::Result<bool> {
+        match &self.0 {
+            Kind::Tcp(stream) => {
+                let mut first = [0];
+                Ok(stream.peek(&mut first).await? > 0 && first[0] == byte)
+            }
+            #[cfg(unix)]
+            Kind::Unix(_) => Ok(false),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         delegate!(self, stream => Pin::new(stream).poll_read(cx, buf))

@@ -30,6 +30,10 @@ use self::{
 use super::{ConnectInfo, HttpService, config::Config, drain::Phase, stats::Counters};
 use crate::connect::dial::{Io, Socket};
 
+/// The first byte of a TLS handshake (RFC 8446, 5.1); no HTTP request begins with it.
+#[cfg(feature = "tls")]
+const HANDSHAKE: u8 = 22;
+
 const TARGET: &str = "grpc_balance::server";
 
 /// What all connections of a server share.
@@ -54,6 +58,20 @@ impl Context {
         };
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {
+            let mut closing = pin!(closing);
+            if self.config.plaintext_too {
+                let begins = tokio::select! {
+                    biased;
+                    begins = within(self.config.preface_timeout, socket.begins_with(HANDSHAKE)) => begins,
+                    () = &mut closing => return,
+                };
+                match begins {
+                    Some(Ok(true)) => {}
+                    Some(Ok(false)) => return Box::pin(self.open(socket, info, service)).await,
+                    Some(Err(_)) => return,
+                    None => return self.counters.preface_timeouts.add(),
+                }
+            }
             let accepted = tokio::select! {
                 biased;
                 accepted = within(self.config.tls_timeout, tls.accept(socket)) => accepted,

@@ -24,6 +24,21 @@ fn secured(builder: Builder) -> Running {
     Running::new(|server| server.tls(tls))
 }
 
+#[tokio::test]
+async fn one_port_may_serve_tls_and_plaintext_when_it_is_asked_to() {
+    let authority = Authority::new();
+    let issued = authority.issue(&["api.test"]);
+    let tls = ServerConfig::builder().identity(issued.identity()).build().unwrap();
+    let server = Running::new(|server| server.tls_or_plaintext(tls).preface_timeout(SHORT));
+    let mut secure = Dialler::new(&authority).alpn(&["http/1.1"]).dial(&server, "api.test").await.unwrap();
+    http1_works(&mut secure).await;
+    http1_works(&mut server.dial().await).await;
+    server.http2().await.works().await;
+    // Who says nothing is waited for no longer than anywhere else.
+    assert_eq!(to_end(server.dial().await).await, "");
+    server.counts(|stats| stats.preface_timeouts == 1).await;
+}
+
 /// A client of the authority's, to be adjusted.
 struct Dialler {
     config: rustls::ClientConfig,
