@@ -1,4 +1,5 @@
 //! The probes of a balancer's own endpoints.
+#![cfg_attr(not(feature = "probe"), allow(dead_code, reason = "without the feature only tests start probes"))]
 
 use std::sync::Arc;
 
