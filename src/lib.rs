@@ -18,6 +18,8 @@ pub mod app;
 pub mod backoff;
 pub mod balance;
 pub mod channel;
+#[cfg(feature = "proxy")]
+pub mod cluster;
 pub mod connect;
 pub mod discover;
 pub mod eject;

@@ -104,6 +104,12 @@ impl<C: Connect> Balance<C> {
         self.core.shared.connectivity.subscribe()
     }
 
+    /// Calls that wait for an endpoint now.
+    #[must_use]
+    pub fn waiting_calls(&self) -> u64 {
+        self.core.shared.stats.waiting_calls()
+    }
+
     /// How many endpoints are healthy, and why others are not, as a handle that a health check can read.
     ///
     /// It does not keep the balancer alive.

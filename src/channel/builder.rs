@@ -13,7 +13,7 @@ use crate::discover::DnsConfig;
 use crate::probe::Probe;
 use crate::{
     backoff::Backoff,
-    balance,
+    balance::{self, Balance},
     channel::Channel,
     connect::{
         Connector, ConnectorBuilder, Worker,
@@ -52,7 +52,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(target: String) -> Self {
+    pub(crate) fn new(target: String) -> Self {
         let nothing = Box::pin(Fixed::new(Vec::<crate::endpoint::Endpoint>::new()));
         Self {
             balance: balance::Builder::new(nothing, ()).target(target.as_str()),
@@ -224,14 +224,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// INVALID_ARGUMENT names the target, authority, user agent or setting of [`eject`](Self::eject) that is wrong; FAILED_PRECONDITION when there
-    /// is neither a runtime here nor one set.
+    /// INVALID_ARGUMENT names the target, authority, user agent or setting of [`eject`](Self::eject) that is wrong;
+    /// FAILED_PRECONDITION when there is neither a runtime here nor one set.
     pub fn build(self) -> Result<Channel, Error> {
-        let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
-            Error::new(Code::InvalidArgument, Phase::Build, error.to_string())
-        })?;
-        let worker = self.worker.map_or_else(Worker::current, Ok)?;
-        let authority = parse_authority(self.authority.as_deref().unwrap_or(target.authority()))?;
         let user_agent = match &self.user_agent {
             Some(own) => HeaderValue::try_from(format!("{own} {USER_AGENT}")).map_err(|error| {
                 let message = format!("the user agent `{}` is no header value", own.escape_debug());
@@ -239,6 +234,16 @@ impl Builder {
             })?,
             None => HeaderValue::from_static(USER_AGENT),
         };
+        Ok(Channel::new(self.build_balance()?, user_agent))
+    }
+
+    /// Builds what the channel sends its calls with.
+    pub(crate) fn build_balance(self) -> Result<Balance<Connector>, Error> {
+        let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
+            Error::new(Code::InvalidArgument, Phase::Build, error.to_string())
+        })?;
+        let worker = self.worker.map_or_else(Worker::current, Ok)?;
+        let authority = parse_authority(self.authority.as_deref().unwrap_or(target.authority()))?;
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             #[cfg(feature = "dns")]
@@ -253,7 +258,7 @@ impl Builder {
             Some(probe) => balance.probe(probe),
             None => balance,
         };
-        Ok(Channel::new(balance.build()?, user_agent))
+        balance.build()
     }
 }
 

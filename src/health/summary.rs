@@ -173,6 +173,13 @@ impl Health {
         (Reporter(reporter), Self { name: name.into(), summary })
     }
 
+    /// The same under another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The cluster's name.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {

@@ -67,6 +67,12 @@ impl ChannelStats {
         self.calls.increment(code as usize);
     }
 
+    /// How many calls wait for an endpoint now.
+    #[must_use]
+    pub fn waiting_calls(&self) -> u64 {
+        self.waiting.load(Relaxed)
+    }
+
     /// How many calls have ended, however they did.
     #[must_use]
     pub fn ended_calls(&self) -> u64 {
