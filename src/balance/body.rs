@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use tokio::time::Instant;
@@ -27,10 +27,24 @@ pub struct Body<T: HttpBody> {
     /// `None` once the deadline has cut it off.
     #[pin]
     inner: Option<T>,
-    http: StatusCode,
+    http: Answered,
     deadline: Option<(Deadline, Arc<Endpoint>)>,
     /// `None` once the call has ended.
     call: Option<Unfinished>,
+}
+
+/// The HTTP status, and whether gRPC's status may follow.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    http: StatusCode,
+    /// Over HTTP/1 nobody speaks gRPC, and a response that ends without its status has ended well.
+    plain: bool,
+}
+
+impl Answered {
+    fn status(self, headers: &HeaderMap) -> Option<Code> {
+        status_of(self.http, headers).or((self.plain && self.http.is_success()).then_some(Code::Ok))
+    }
 }
 
 /// A call that has headers and no end. Dropping it means that the caller gave up.
@@ -94,10 +108,10 @@ where
         deadline: Option<Deadline>,
     ) -> Response<Self> {
         let (mut head, inner) = response.into_parts();
-        let http = head.status;
+        let http = Answered { http: head.status, plain: head.version < Version::HTTP_2 };
         let (call, deadline) = if inner.is_end_stream() {
             // Trailers-Only: the one header block carries the status.
-            end(observer, record, in_flight, status_of(http, &head.headers));
+            end(observer, record, in_flight, http.status(&head.headers));
             (None, None)
         } else {
             in_flight.headers_arrived(Instant::now());
@@ -117,7 +131,7 @@ impl<T: HttpBody> PinnedDrop for Body<T> {
         if let Some(call) = this.call.take()
             && this.inner.as_pin_mut().is_some_and(|inner| inner.is_end_stream())
         {
-            call.end(status_of(*this.http, &HeaderMap::new()));
+            call.end(this.http.status(&HeaderMap::new()));
         }
     }
 }
@@ -157,9 +171,9 @@ where
                 match &polled {
                     Poll::Ready(Some(Err(error))) => call.broke(error),
                     Poll::Ready(Some(Ok(frame))) => {
-                        call.end(frame.trailers_ref().and_then(|trailers| status_of(*this.http, trailers)));
+                        call.end(frame.trailers_ref().and_then(|trailers| this.http.status(trailers)));
                     }
-                    _ => call.end(status_of(*this.http, &HeaderMap::new())),
+                    _ => call.end(this.http.status(&HeaderMap::new())),
                 }
             }
             return polled;

@@ -9,14 +9,12 @@ use tokio::runtime::Handle;
 use crate::connect::tls;
 #[cfg(feature = "dns")]
 use crate::discover::DnsConfig;
-#[cfg(feature = "probe")]
-use crate::probe::Probe;
 use crate::{
     backoff::Backoff,
     balance::{self, Balance},
     channel::Channel,
     connect::{
-        Connector, ConnectorBuilder, Worker,
+        Connect, Connector, ConnectorBuilder, Worker,
         dial::{Dial, DialLimit},
         http2::Http2Config,
     },
@@ -29,6 +27,8 @@ use crate::{
     slow_start::SlowStart,
     target::Target,
 };
+#[cfg(feature = "probe")]
+use crate::{connect::Connection, probe::Probe};
 
 /// What the user agent of every call ends with.
 const USER_AGENT: &str = concat!("grpc-balance/", env!("CARGO_PKG_VERSION"));
@@ -234,11 +234,39 @@ impl Builder {
             })?,
             None => HeaderValue::from_static(USER_AGENT),
         };
-        Ok(Channel::new(self.build_balance()?, user_agent))
+        Ok(Channel::new(self.build_balance(ConnectorBuilder::build)?, user_agent))
     }
 
-    /// Builds what the channel sends its calls with.
-    pub(crate) fn build_balance(self) -> Result<Balance<Connector>, Error> {
+    /// Builds what sends the calls, over connections by this connector.
+    #[cfg(feature = "probe")]
+    pub(crate) fn build_balance<C>(
+        self,
+        connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
+    ) -> Result<Balance<C>, Error>
+    where
+        C: Connect + Clone,
+        C::Connection: Connection<crate::probe::Body>,
+    {
+        let (probe, balance) = self.balance(connector)?;
+        match probe {
+            Some(probe) => balance.probe(probe).build(),
+            None => balance.build(),
+        }
+    }
+
+    /// Builds what sends the calls, over connections by this connector.
+    #[cfg(not(feature = "probe"))]
+    pub(crate) fn build_balance<C: Connect>(
+        self,
+        connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
+    ) -> Result<Balance<C>, Error> {
+        self.balance(connector)?.1.build()
+    }
+
+    fn balance<C>(
+        self,
+        connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
+    ) -> Result<(Option<Asked>, balance::Builder<C>), Error> {
         let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
             Error::new(Code::InvalidArgument, Phase::Build, error.to_string())
         })?;
@@ -251,16 +279,20 @@ impl Builder {
             #[cfg(not(feature = "dns"))]
             None => discover::for_target(&target)?,
         };
-        let connector = self.connector.authority(authority).worker(worker.clone()).build()?;
-        let balance: balance::Builder<Connector> = self.balance.over(resolver, connector).worker(worker);
+        let connector = connector(self.connector.authority(authority).worker(worker.clone()))?;
         #[cfg(feature = "probe")]
-        let balance = match self.probe {
-            Some(probe) => balance.probe(probe),
-            None => balance,
-        };
-        balance.build()
+        let probe = self.probe;
+        #[cfg(not(feature = "probe"))]
+        let probe = None;
+        Ok((probe, self.balance.over(resolver, connector).worker(worker)))
     }
 }
+
+#[cfg(feature = "probe")]
+type Asked = Probe;
+/// Nothing can be asked for.
+#[cfg(not(feature = "probe"))]
+type Asked = std::convert::Infallible;
 
 fn parse_authority(authority: &str) -> Result<Authority, Error> {
     authority.parse().map_err(|error: http::uri::InvalidUri| {

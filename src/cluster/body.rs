@@ -10,10 +10,8 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::limits::Active;
+use super::{limits::Active, upstream};
 use crate::{
-    balance,
-    connect::http2,
     error::Error,
     grpc::{Code, STATUS_HEADER, message},
     reply::{self, Caller},
@@ -32,7 +30,7 @@ pub struct Body(#[pin] Kind);
 enum Kind {
     Forwarded {
         #[pin]
-        body: balance::Body<http2::Body>,
+        body: upstream::Body,
         caller: Caller,
         /// `None` once the body has ended.
         active: Option<Active>,
@@ -41,7 +39,7 @@ enum Kind {
 }
 
 impl Body {
-    pub(super) fn forwarded(body: balance::Body<http2::Body>, caller: Caller, active: Active) -> Self {
+    pub(super) fn forwarded(body: upstream::Body, caller: Caller, active: Active) -> Self {
         let active = (!body.is_end_stream()).then_some(active);
         Self(Kind::Forwarded { body, caller, active })
     }

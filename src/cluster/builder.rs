@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use tokio::runtime::Handle;
 
-use super::{Cluster, head::Rules, limits::Limits};
+use super::{Cluster, head::Rules, limits::Limits, upstream::Upstream};
 #[cfg(feature = "tls")]
 use crate::connect::tls;
 #[cfg(feature = "dns")]
@@ -14,7 +14,11 @@ use crate::discover::DnsConfig;
 use crate::probe::Probe;
 use crate::{
     channel,
-    connect::{dial::Dial, dial::DialLimit, http2::Http2Config},
+    connect::{
+        ConnectorBuilder,
+        dial::{Dial, DialLimit},
+        http2::Http2Config,
+    },
     discover::Resolve,
     eject::Eject,
     error::{Error, Phase},
@@ -34,6 +38,7 @@ use crate::{
 pub struct Builder {
     name: Arc<str>,
     channel: channel::Builder,
+    http1: bool,
     authority: Option<String>,
     forwarded_for: bool,
     refuse_unprocessed: bool,
@@ -88,12 +93,19 @@ impl Builder {
         Self {
             name,
             channel: channel::Builder::new(target),
+            http1: false,
             authority: None,
             forwarded_for: false,
             refuse_unprocessed: false,
             max_requests: 1_024,
             max_waiting: 1_024,
         }
+    }
+
+    /// Speaks HTTP/1.1 to the endpoints, in plaintext: for a REST application behind a sidecar. Default: HTTP/2.
+    pub fn http1(mut self) -> Self {
+        self.http1 = true;
+        self
     }
 
     /// Sends this `:authority` instead of the caller's (Envoy's `host_rewrite_literal`). Default: the caller's, or
@@ -150,7 +162,11 @@ impl Builder {
             random: Random::from_os(),
         };
         Ok(Cluster {
-            balance: self.channel.build_balance()?,
+            upstream: if self.http1 {
+                Upstream::Http1(self.channel.build_balance(ConnectorBuilder::build_http1)?)
+            } else {
+                Upstream::Http2(self.channel.build_balance(ConnectorBuilder::build)?)
+            },
             name: self.name,
             rules: Arc::new(rules),
             limits: Arc::new(Limits::new(self.max_requests, self.max_waiting)),

@@ -9,10 +9,9 @@ use std::{
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pin_project::pin_project;
 
-use super::{Body, Unprocessed, limits::Active};
+use super::{Body, Unprocessed, limits::Active, upstream::Call};
 use crate::{
-    balance,
-    connect::{Connector, RequestBody},
+    connect::RequestBody,
     error::{Error, Phase},
     grpc::Code,
     reply::{self, Caller},
@@ -45,7 +44,7 @@ pub struct ResponseFuture<B: RequestBody>(#[pin] State<B>);
 enum State<B: RequestBody> {
     Forward {
         #[pin]
-        call: balance::ResponseFuture<Connector, B>,
+        call: Call<B>,
         caller: Caller,
         refuses: bool,
         active: Option<Active>,
@@ -54,12 +53,7 @@ enum State<B: RequestBody> {
 }
 
 impl<B: RequestBody> ResponseFuture<B> {
-    pub(super) fn forward(
-        call: balance::ResponseFuture<Connector, B>,
-        caller: Caller,
-        refuses: bool,
-        active: Active,
-    ) -> Self {
+    pub(super) fn forward(call: Call<B>, caller: Caller, refuses: bool, active: Active) -> Self {
         Self(State::Forward { call, caller, refuses, active: Some(active) })
     }
 

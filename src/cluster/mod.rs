@@ -45,6 +45,7 @@ mod future;
 mod head;
 mod limits;
 mod refusal;
+mod upstream;
 
 use std::{
     fmt,
@@ -61,14 +62,8 @@ pub use self::{
     future::{LocalReply, ResponseFuture},
     refusal::Unprocessed,
 };
-use self::{head::Rules, limits::Limits};
-use crate::{
-    balance::Balance,
-    connect::{Connector, RequestBody},
-    health::Health,
-    reply::Caller,
-    stats::Snapshot,
-};
+use self::{head::Rules, limits::Limits, upstream::Upstream};
+use crate::{connect::RequestBody, health::Health, reply::Caller, stats::Snapshot};
 
 /// Many endpoints behind one name, as a service that forwards to them. Cheap to clone.
 ///
@@ -76,7 +71,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Cluster {
     name: Arc<str>,
-    balance: Balance<Connector>,
+    upstream: Upstream,
     rules: Arc<Rules>,
     limits: Arc<Limits>,
 }
@@ -97,13 +92,13 @@ impl Cluster {
     /// How many endpoints are healthy, and why others are not, as a handle that a health check can read.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.balance.health().named(self.name.clone())
+        self.upstream.health().named(self.name.clone())
     }
 
     /// What the cluster and each endpoint are doing and have done.
     #[must_use]
     pub fn stats(&self) -> Snapshot {
-        self.balance.stats()
+        self.upstream.stats()
     }
 
     /// Requests that are being forwarded now.
@@ -136,11 +131,11 @@ impl<B: RequestBody> Service<Request<B>> for Cluster {
             return ResponseFuture::needs_http2();
         }
         // A request that came while the others waited is one more to wait.
-        let Some(active) = self.limits.admit(|| self.balance.waiting_calls()) else {
+        let Some(active) = self.limits.admit(|| self.upstream.waiting_calls()) else {
             return ResponseFuture::overloaded(caller, &self.name);
         };
         self.rules.apply(&mut request);
-        ResponseFuture::forward(self.balance.call(request), caller, refuses, active)
+        ResponseFuture::forward(self.upstream.call(request), caller, refuses, active)
     }
 }
 
@@ -148,7 +143,7 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
             .field("name", &self.name)
-            .field("balance", &self.balance)
+            .field("upstream", &self.upstream)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,9 @@
 pub mod connector;
 pub mod dial;
 pub mod gate;
+mod hop;
+#[cfg(feature = "proxy")]
+pub mod http1;
 pub mod http2;
 pub mod keepalive;
 mod replay;

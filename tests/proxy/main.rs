@@ -6,6 +6,7 @@
 mod support;
 
 mod forwarding;
+mod http1;
 mod raw;
 mod replies;
 

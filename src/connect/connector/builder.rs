@@ -13,6 +13,8 @@ use crate::{
     },
     error::Error,
 };
+#[cfg(all(feature = "proxy", feature = "tls"))]
+use crate::{error::Phase, grpc::Code};
 
 /// Builds a [`Connector`].
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub struct ConnectorBuilder {
 }
 
 impl ConnectorBuilder {
-    pub(super) fn new(authority: Authority) -> Self {
+    pub(crate) fn new(authority: Authority) -> Self {
         Self {
             authority,
             dial: BoxDial::new(Sockets::new()),
@@ -85,6 +87,23 @@ impl ConnectorBuilder {
     pub fn worker(mut self, worker: Worker) -> Self {
         self.worker = Some(worker);
         self
+    }
+
+    /// Builds a connector for HTTP/1.1 of the same authority, dialler and worker. It makes no connection.
+    ///
+    /// # Errors
+    ///
+    /// FAILED_PRECONDITION when no worker was set and there is no runtime here, or when TLS was asked for, which there
+    /// is none of for HTTP/1.1.
+    #[cfg(feature = "proxy")]
+    pub fn build_http1(self) -> Result<crate::connect::http1::Http1Connector, Error> {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            let message = "HTTP/1.1 endpoints are spoken to in plaintext: TLS cannot be asked for";
+            return Err(Error::new(Code::FailedPrecondition, Phase::Build, message));
+        }
+        let worker = self.worker.map_or_else(Worker::current, Ok)?;
+        Ok(crate::connect::http1::Http1Connector::new(self.authority, self.dial, self.attempt_delay, worker))
     }
 
     /// Builds the connector. It makes no connection.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Why an address could not be dialled. Which one it was stands beside it.
-pub(super) fn of_dial(error: BoxError) -> Error {
+pub(in crate::connect) fn of_dial(error: BoxError) -> Error {
     match error.downcast_ref::<DialError>().map(|error| error.cause().to_string()) {
         Some(cause) => Error::new(Code::Unavailable, Phase::Connect, cause).because(error),
         None => of(error),
@@ -18,7 +18,7 @@ pub(super) fn of_dial(error: BoxError) -> Error {
 }
 
 /// A failed step of an attempt. Its message tells all causes, since a gRPC status carries nothing but the message.
-pub(super) fn of(error: BoxError) -> Error {
+pub(in crate::connect) fn of(error: BoxError) -> Error {
     Error::new(Code::Unavailable, Phase::Connect, with_causes(error.to_string(), &*error)).because(error)
 }
 
@@ -61,7 +61,7 @@ fn with_causes(mut told: String, error: &(dyn StdError + 'static)) -> String {
 }
 
 /// What became of the attempts. One that was alone speaks for itself.
-pub(super) fn of_all(endpoint: &Arc<Endpoint>, mut failures: Vec<(Address, Error)>) -> Error {
+pub(in crate::connect) fn of_all(endpoint: &Arc<Endpoint>, mut failures: Vec<(Address, Error)>) -> Error {
     if failures.len() == 1
         && let Some((_, error)) = failures.pop()
     {

@@ -15,7 +15,7 @@
 
 mod authority;
 mod builder;
-mod failure;
+pub(super) mod failure;
 mod ping_level;
 
 use std::{

@@ -1,0 +1,89 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{Http1, pool::Sender};
+use crate::{
+    connect::Permit,
+    error::{Error, Phase},
+    grpc::Code,
+};
+
+/// The body of a response over HTTP/1.1. At its end the connection can carry the next request; dropping it before
+/// closes the connection.
+pub struct Body {
+    incoming: Incoming,
+    /// `None` once the body has ended or failed.
+    carrier: Option<(Sender, Arc<Http1>, Permit)>,
+}
+
+impl Body {
+    pub(super) fn new(incoming: Incoming, sender: Sender, pool: Arc<Http1>, permit: Permit) -> Self {
+        let mut body = Self { incoming, carrier: Some((sender, pool, permit)) };
+        body.release_at_end();
+        body
+    }
+
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((sender, pool, _permit)) = self.carrier.take() {
+            pool.put_back(sender);
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                self.release_at_end();
+                Some(Ok(frame))
+            }
+            None => {
+                self.release();
+                None
+            }
+            Some(Err(cause)) => {
+                let error = Error::new(Code::Unavailable, Phase::Stream, "the connection was lost");
+                let error = match self.carrier.take() {
+                    Some((_, pool, _)) => error.at(pool.endpoint.clone()),
+                    None => error,
+                };
+                Some(Err(error.because(cause)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("ended", &self.carrier.is_none()).finish_non_exhaustive()
+    }
+}
