@@ -36,6 +36,7 @@ impl Server {
                 tls: None,
                 #[cfg(feature = "tls")]
                 plaintext_too: false,
+                proxy_protocol: false,
                 http2: Http2Config::new(),
                 max_header_bytes: 60 << 10,
                 max_headers: 100,
@@ -73,6 +74,16 @@ impl Server {
     pub fn tls_or_plaintext(mut self, config: super::tls::ServerConfig) -> Self {
         self.config.plaintext_too = true;
         self.tls(config)
+    }
+
+    /// Expects each connection to begin with a header of the PROXY protocol, version 1 or 2, as an L4 balancer in front
+    /// sends it, before TLS; [`ConnectInfo`](super::ConnectInfo) then tells the addresses that it names. A connection
+    /// without one is closed, and counted. Default false: never believe strangers who they are.
+    ///
+    /// It has the [preface's time](Self::preface_timeout).
+    pub fn proxy_protocol(mut self, expect: bool) -> Self {
+        self.config.proxy_protocol = expect;
+        self
     }
 
     /// How many connections may be open, over all listeners. One more is accepted and closed at once, so that its

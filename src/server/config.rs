@@ -11,6 +11,7 @@ pub(super) struct Config {
     /// Whether connections that do not begin with a TLS handshake are let in as they are.
     #[cfg(feature = "tls")]
     pub(super) plaintext_too: bool,
+    pub(super) proxy_protocol: bool,
     pub(super) http2: Http2Config,
     pub(super) max_header_bytes: u32,
     pub(super) max_headers: usize,

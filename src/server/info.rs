@@ -40,7 +40,13 @@ impl ConnectInfo {
         Self(Arc::new(Inner { tls: Some(tls), ..Inner::clone(&self.0) }))
     }
 
-    /// The peer's address; `None` on a unix socket.
+    /// The addresses that an L4 balancer in front told of.
+    pub(super) fn told(self, (peer, local): (SocketAddr, SocketAddr)) -> Self {
+        Self(Arc::new(Inner { peer: Some(peer), local: Some(local), ..Inner::clone(&self.0) }))
+    }
+
+    /// The peer's address, as the balancer in front told it under the [PROXY
+    /// protocol](super::Server::proxy_protocol); `None` on a unix socket.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.0.peer

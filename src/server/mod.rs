@@ -83,6 +83,7 @@ mod http2;
 mod http_service;
 mod info;
 mod listener;
+mod proxy_protocol;
 mod stats;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -25,6 +25,7 @@ pub(super) struct Counters {
     pub(super) accept_errors: Counter,
     pub(super) http1: Counter,
     pub(super) http2: Counter,
+    pub(super) proxy_protocol_failures: Counter,
     pub(super) tls_failures: Counter,
     pub(super) tls_timeouts: Counter,
     pub(super) protocol_mismatches: Counter,
@@ -54,6 +55,7 @@ impl Counters {
             accept_errors: self.accept_errors.get(),
             http1: self.http1.get(),
             http2: self.http2.get(),
+            proxy_protocol_failures: self.proxy_protocol_failures.get(),
             tls_failures: self.tls_failures.get(),
             tls_timeouts: self.tls_timeouts.get(),
             protocol_mismatches: self.protocol_mismatches.get(),
@@ -83,6 +85,8 @@ pub struct Stats {
     pub http1: u64,
     /// Connections that turned out to speak HTTP/2 (Envoy: `downstream_cx_http2_total`).
     pub http2: u64,
+    /// Connections without a PROXY header that could be understood, where one was asked for.
+    pub proxy_protocol_failures: u64,
     /// TLS handshakes that failed (Envoy: `ssl.connection_error`).
     pub tls_failures: u64,
     /// TLS handshakes that took too long.

@@ -8,6 +8,7 @@ mod drain;
 mod limits;
 mod listening;
 mod protocols;
+mod proxy_protocol;
 mod support;
 mod timeouts;
 #[cfg(feature = "tls")]

@@ -27,7 +27,7 @@ use self::{
     drive::drive, io::Watched, lifecycle::Limits, opening::Opening, service::Served, tasks::Tasks,
     vitals::Vitals,
 };
-use super::{ConnectInfo, HttpService, config::Config, drain::Phase, stats::Counters};
+use super::{ConnectInfo, HttpService, config::Config, drain::Phase, proxy_protocol, stats::Counters};
 use crate::connect::dial::{Io, Socket};
 
 /// The first byte of a TLS handshake (RFC 8446, 5.1); no HTTP request begins with it.
@@ -47,7 +47,7 @@ pub(super) struct Context {
 impl Context {
     /// Serves a socket that was just accepted, until it is closed. Dropping the future closes it and ends its
     /// requests.
-    pub(super) async fn serve<S>(self, socket: Socket, info: ConnectInfo, service: S)
+    pub(super) async fn serve<S>(self, mut socket: Socket, mut info: ConnectInfo, service: S)
     where
         S: HttpService,
     {
@@ -56,9 +56,26 @@ impl Context {
         let closing = async move {
             let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
         };
+        let mut closing = pin!(closing);
+        if self.config.proxy_protocol {
+            let told = tokio::select! {
+                biased;
+                told = within(self.config.preface_timeout, proxy_protocol::read(&mut socket)) => told,
+                () = &mut closing => return,
+            };
+            match told {
+                Some(Ok(Some(told))) => info = info.told(told),
+                Some(Ok(None)) => {}
+                Some(Err(why)) => {
+                    self.counters.proxy_protocol_failures.add();
+                    tracing::debug!(target: TARGET, %info, %why, "connection closed");
+                    return;
+                }
+                None => return self.counters.preface_timeouts.add(),
+            }
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {
-            let mut closing = pin!(closing);
             if self.config.plaintext_too {
                 let begins = tokio::select! {
                     biased;
@@ -90,7 +107,6 @@ impl Context {
             }
             return;
         }
-        drop(closing);
         Box::pin(self.open(socket, info, service)).await;
     }
 
