@@ -19,6 +19,8 @@ pub mod backoff;
 pub mod balance;
 pub mod channel;
 pub mod connect;
+#[cfg(feature = "proxy")]
+pub mod deadline;
 pub mod discover;
 pub mod eject;
 pub mod endpoint;
@@ -39,6 +41,8 @@ pub mod probe;
 pub mod random;
 #[cfg(feature = "proxy")]
 pub mod reply;
+#[cfg(feature = "proxy")]
+pub mod route;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
