@@ -21,6 +21,8 @@ pub mod channel;
 #[cfg(feature = "proxy")]
 pub mod cluster;
 pub mod connect;
+#[cfg(feature = "proxy")]
+pub mod deadline;
 pub mod discover;
 pub mod eject;
 pub mod endpoint;
@@ -41,6 +43,8 @@ pub mod probe;
 pub mod random;
 #[cfg(feature = "proxy")]
 pub mod reply;
+#[cfg(feature = "proxy")]
+pub mod route;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
