@@ -1,0 +1,101 @@
+//! A proxy as a program: one line when it listens, signals, exit codes.
+
+use std::{
+    error::Error as _,
+    io::{self, Write as _},
+    net::SocketAddr,
+    pin::Pin,
+    process::ExitCode,
+};
+
+use clap::{Parser, error::ErrorKind};
+use futures_util::future::join_all;
+use grpc_balance::{
+    app::serve,
+    error::BoxError,
+    server::{Bound, HttpService},
+    serving::Drain,
+};
+
+use super::signal;
+
+/// Reads the flags and runs with them: exit code 2 and one line for a bad flag, 1 and one line for anything else.
+pub(crate) async fn main<A: Parser>(run: impl AsyncFnOnce(A) -> Result<(), BoxError>) -> ExitCode {
+    let name = A::command().get_name().to_owned();
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            say(io::stderr(), &format!("{name}: {}", one_line(&error)));
+            return ExitCode::from(2);
+        }
+    };
+    let logs = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(logs).with_writer(io::stderr).init();
+    match Box::pin(run(args)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(io::stderr(), &format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is wrong, without the usage below it.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// A closed pipe is no reason to stop.
+fn say(mut to: impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+}
+
+/// The listeners of a proxy, which start and end together.
+pub(crate) struct Program {
+    drain: Drain,
+    stop: Pin<Box<dyn Future<Output = ()>>>,
+    addresses: Vec<String>,
+    servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Program {
+    /// Signals are heard from here on; the first one starts this switch.
+    pub(crate) fn new(drain: &Drain) -> io::Result<Self> {
+        Ok(Self {
+            drain: drain.clone(),
+            stop: Box::pin(signal::stop()?),
+            addresses: Vec::new(),
+            servers: Vec::new(),
+        })
+    }
+
+    /// Will serve this, and say where it `does` what it does.
+    pub(crate) fn serve(mut self, does: &str, listening: Bound, app: impl HttpService) -> Self {
+        self.addresses.extend(listening.local_addrs().map(|address| format!("{does} on {address}")));
+        self.servers.push(Box::pin(serve(listening, app, self.drain.clone(), self.drain.started())));
+        self
+    }
+
+    /// Serves until everything is drained after the first signal, or until the second one.
+    pub(crate) async fn run<A: Parser>(self) -> Result<(), BoxError> {
+        say(io::stdout(), &format!("{} {}", A::command().get_name(), self.addresses.join(", ")));
+        let signals = async {
+            self.stop.await;
+            let second = signal::stop()?;
+            self.drain.start();
+            second.await;
+            io::Result::Ok(())
+        };
+        tokio::select! {
+            _ = join_all(self.servers) => Ok(()),
+            second = signals => Ok(second?),
+        }
+    }
+}
