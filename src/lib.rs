@@ -11,6 +11,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "proxy")]
+pub mod access_log;
 #[cfg(feature = "server")]
 pub mod answer;
 #[cfg(feature = "server")]
@@ -31,6 +33,8 @@ pub mod grpc;
 pub mod health;
 #[cfg(feature = "server")]
 pub mod health_service;
+#[cfg(feature = "server")]
+mod json;
 pub mod load;
 #[cfg(feature = "metrics")]
 pub mod metrics;
