@@ -53,7 +53,7 @@ use grpc_balance::{
     policy::RoundRobin,
     serving::{Clusters, Registry},
 };
-use tower::ServiceBuilder;
+use tower::Layer as _;
 
 /// Balances the calls of one plaintext port over the endpoints behind a name.
 #[derive(Debug, Parser)]
@@ -76,8 +76,13 @@ async fn main() -> ExitCode {
 async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
     let clusters = proxy.clusters("local_service", &[], |cluster| cluster.policy(RoundRobin::new()))?;
     let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    let app = ServiceBuilder::new()
-        .layer(HealthServiceLayer::new(registry.clone()))
-        .service(proxy.router(&clusters)?);
-    Program::new(registry.drain())?.serve("listens", proxy.server()?.listen()?, app).run::<Args>().await
+    let app = HealthServiceLayer::new(registry.clone()).layer(proxy.router(&clusters)?);
+
+    let listening = proxy.server()?.listen()?;
+    let program = Program::new(&proxy, registry.drain())?;
+    let program = match program.log() {
+        Some(log) => program.serve("listens", listening, log.layer(app)),
+        None => program.serve("listens", listening, app),
+    };
+    program.run::<Args>().await
 }

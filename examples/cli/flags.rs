@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use grpc_balance::{
+    access_log::AccessLogLayer,
     cluster::{self, Cluster},
     connect::tls::Identity,
     discover::DnsConfig,
@@ -53,6 +55,9 @@ pub(crate) struct Flags {
     /// Every connection begins with a PROXY protocol header (v1, v2), as from an L4 balancer that sends one.
     #[arg(long)]
     proxy_protocol: bool,
+    /// How requests are logged on standard output, each once it is over.
+    #[arg(long, value_enum, default_value_t = AccessLog::Text)]
+    access_log: AccessLog,
     /// For how long to go on listening after SIGTERM, while health checks say no already.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
     linger: Duration,
@@ -75,7 +80,9 @@ impl Flags {
             false => self.cluster.clone(),
         };
         if all.is_empty() {
-            return Err("there is nowhere to send to: expected --upstream TARGET or --cluster NAME=TARGET".into());
+            return Err(
+                "there is nowhere to send to: expected --upstream TARGET or --cluster NAME=TARGET".into()
+            );
         }
         let mut names = BTreeSet::new();
         if let Some(twice) = all.iter().find(|named| !names.insert(&named.name)) {
@@ -94,7 +101,10 @@ impl Flags {
     ) -> Result<Cluster, BoxError> {
         let mut listeners = also_listening.iter().chain([&self.listen]);
         if let Some(own) = listeners.find(|listener| leads_to(target, listener)) {
-            return Err(format!("the upstream `{target}` is the listener {own} itself: calls would go in circles").into());
+            return Err(format!(
+                "the upstream `{target}` is the listener {own} itself: calls would go in circles"
+            )
+            .into());
         }
         let dns = match self.dns_server {
             Some(server) => DnsConfig::new().servers([server]),
@@ -130,10 +140,7 @@ impl Flags {
 
     /// The listener, over TLS if there is a certificate.
     pub(crate) fn server(&self) -> Result<Server, BoxError> {
-        let mut server = Server::bind(self.listen)
-            .proxy_protocol(self.proxy_protocol)
-            .linger(self.linger)
-            .grace(self.drain_timeout);
+        let mut server = self.server_at(self.listen).proxy_protocol(self.proxy_protocol);
         if let Some(limit) = self.connection_limit {
             server = server.connection_limit(limit);
         }
@@ -141,6 +148,11 @@ impl Flags {
             Some(_) => Ok(server.tls(ServerConfig::builder().identity(self.identity()?).build()?)),
             None => Ok(server),
         }
+    }
+
+    /// Another listener, which ends like the first.
+    pub(crate) fn server_at(&self, address: SocketAddr) -> Server {
+        Server::bind(address).linger(self.linger).grace(self.drain_timeout)
     }
 
     /// The certificate of the files, or one that nobody has signed.
@@ -154,10 +166,21 @@ impl Flags {
         })
     }
 
-    /// How long another listener of this program lingers and drains.
-    pub(crate) fn ends_like(&self, server: Server) -> Server {
-        server.linger(self.linger).grace(self.drain_timeout)
+    /// The access log, unless it is off.
+    pub(crate) fn access_log(&self) -> Option<AccessLogLayer> {
+        match self.access_log {
+            AccessLog::Off => None,
+            AccessLog::Text => Some(AccessLogLayer::stdout()),
+            AccessLog::Json => Some(AccessLogLayer::builder().json().stdout()),
+        }
     }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccessLog {
+    Off,
+    Text,
+    Json,
 }
 
 /// `NAME=TARGET`.

@@ -1,23 +1,18 @@
 //! A proxy as a program: one line when it listens, signals, exit codes.
 
-use std::{
-    error::Error as _,
-    io::{self, Write as _},
-    net::SocketAddr,
-    pin::Pin,
-    process::ExitCode,
-};
+use std::{io, pin::Pin, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use futures_util::future::join_all;
 use grpc_balance::{
+    access_log::AccessLogLayer,
     app::serve,
     error::BoxError,
     server::{Bound, HttpService},
     serving::Drain,
 };
 
-use super::signal;
+use super::{flags::Flags, signal};
 
 /// Reads the flags and runs with them: exit code 2 and one line for a bad flag, 1 and one line for anything else.
 pub(crate) async fn main<A: Parser>(run: impl AsyncFnOnce(A) -> Result<(), BoxError>) -> ExitCode {
@@ -60,6 +55,7 @@ fn say(mut to: impl io::Write, line: &str) {
 /// The listeners of a proxy, which start and end together.
 pub(crate) struct Program {
     drain: Drain,
+    log: Option<AccessLogLayer>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     addresses: Vec<String>,
     servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
@@ -67,13 +63,19 @@ pub(crate) struct Program {
 
 impl Program {
     /// Signals are heard from here on; the first one starts this switch.
-    pub(crate) fn new(drain: &Drain) -> io::Result<Self> {
+    pub(crate) fn new(flags: &Flags, drain: &Drain) -> io::Result<Self> {
         Ok(Self {
             drain: drain.clone(),
+            log: flags.access_log(),
             stop: Box::pin(signal::stop()?),
             addresses: Vec::new(),
             servers: Vec::new(),
         })
+    }
+
+    /// The access log, unless it is off.
+    pub(crate) fn log(&self) -> Option<AccessLogLayer> {
+        self.log.clone()
     }
 
     /// Will serve this, and say where it `does` what it does.
@@ -94,8 +96,12 @@ impl Program {
             io::Result::Ok(())
         };
         tokio::select! {
-            _ = join_all(self.servers) => Ok(()),
-            second = signals => Ok(second?),
+            _ = join_all(self.servers) => {}
+            second = signals => second?,
         }
+        if let Some(log) = self.log {
+            log.flush().await;
+        }
+        Ok(())
     }
 }
