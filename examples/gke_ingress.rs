@@ -73,6 +73,7 @@ use tower::ServiceBuilder;
 #[command(
     name = "gke_ingress",
     mut_arg("listen", |arg| arg.default_value("0.0.0.0:8443")),
+    mut_arg("admin", |arg| arg.default_value("127.0.0.1:9901")),
     mut_arg("upstream", |arg| arg.default_value("dns:///server1:50000")),
     mut_arg("route", |arg| arg.default_value("/router.Router/")),
     mut_arg("connect_timeout", |arg| arg.default_value("50ms")),
@@ -106,7 +107,7 @@ async fn run(Args { proxy, health_service }: Args) -> Result<(), BoxError> {
 
     let tls = ServerConfig::builder().identity(proxy.identity()?).build()?;
     let listening = proxy.server()?.tls(tls).listen()?;
-    let program = Program::new(&proxy, registry.drain())?;
+    let program = Program::new(&proxy, &registry, &clusters)?;
     let (app, router) = (ServiceBuilder::new(), proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, app.layer(log).layer(shim).service(router)),

@@ -72,6 +72,7 @@ use tower::ServiceBuilder;
 #[command(
     name = "grpc_web",
     mut_arg("listen", |arg| arg.default_value("0.0.0.0:8080")),
+    mut_arg("admin", |arg| arg.default_value("127.0.0.1:9901")),
     mut_arg("upstream", |arg| arg
         .default_value_if("mode", "lb", "dns:///user-service:8080")
         .default_value("127.0.0.1:9000")),
@@ -124,9 +125,9 @@ async fn run(Args { proxy, mode, cors_origin }: Args) -> Result<(), BoxError> {
     let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
 
     let listening = proxy.server()?.listen()?;
-    let program = Program::new(&proxy, registry.drain())?;
+    let program = Program::new(&proxy, &registry, &clusters)?;
     let app = ServiceBuilder::new().layer(web::cors(origins)).layer(GrpcWebLayer::new());
-    let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
+    let (health, router) = (HealthServiceLayer::new(registry.clone()), proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, app.layer(log).layer(health).service(router)),
         None => program.serve("listens", listening, app.layer(health).service(router)),

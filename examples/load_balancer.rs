@@ -60,6 +60,7 @@ use tower::Layer as _;
 #[command(
     name = "load_balancer",
     mut_arg("listen", |arg| arg.default_value("0.0.0.0:15001")),
+    mut_arg("admin", |arg| arg.default_value("127.0.0.1:8001")),
     mut_arg("upstream", |arg| arg.default_value("dns:///local_service:2746")),
     mut_arg("connection_limit", |arg| arg.default_value("10000")),
 )]
@@ -79,7 +80,7 @@ async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
     let app = HealthServiceLayer::new(registry.clone()).layer(proxy.router(&clusters)?);
 
     let listening = proxy.server()?.listen()?;
-    let program = Program::new(&proxy, registry.drain())?;
+    let program = Program::new(&proxy, &registry, &clusters)?;
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, log.layer(app)),
         None => program.serve("listens", listening, app),

@@ -65,6 +65,7 @@ use tower::Layer as _;
 #[command(
     name = "sidecar",
     mut_arg("listen", |arg| arg.default_value("0.0.0.0:10000")),
+    mut_arg("admin", |arg| arg.default_value("127.0.0.1:10001")),
     mut_arg("upstream", |arg| arg.requires("egress")),
     mut_arg("cluster", |arg| arg.requires("egress")),
     mut_arg("route", |arg| arg.requires("egress")),
@@ -101,18 +102,23 @@ async fn run(Args { proxy, app, app_protocol, egress }: Args) -> Result<(), BoxE
         Protocol::Http1 => cluster.http1().refuse_unprocessed(true),
         Protocol::Grpc => cluster.refuse_unprocessed(true),
     })?;
+    let mut clusters = match egress {
+        Some(_) => proxy.clusters("egress", &ours, |cluster| cluster.policy(RoundRobin::new()))?,
+        None => Vec::new(),
+    };
+    let router = egress.map(|_| proxy.router(&clusters)).transpose()?;
+    clusters.push(local.clone());
+
     let registry = Registry::following(local.health());
     let ingress = HealthServiceLayer::new(registry.clone()).layer(local);
-
-    let mut program = Program::new(&proxy, registry.drain())?;
     let listening = proxy.server()?.listen()?;
+    let mut program = Program::new(&proxy, &registry, &clusters)?;
     program = match program.log() {
         Some(log) => program.serve("listens", listening, log.layer(ingress)),
         None => program.serve("listens", listening, ingress),
     };
-    if let Some(address) = egress {
-        let clusters = proxy.clusters("egress", &ours, |cluster| cluster.policy(RoundRobin::new()))?;
-        let (router, listening) = (proxy.router(&clusters)?, proxy.server_at(address).listen()?);
+    if let Some((address, router)) = egress.zip(router) {
+        let listening = proxy.server_at(address).listen()?;
         program = match program.log() {
             Some(log) => program.serve("egress", listening, log.layer(router)),
             None => program.serve("egress", listening, router),

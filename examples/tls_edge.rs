@@ -66,6 +66,7 @@ use tower::Layer as _;
 #[command(
     name = "tls_edge",
     mut_arg("listen", |arg| arg.default_value("0.0.0.0:15001")),
+    mut_arg("admin", |arg| arg.default_value("127.0.0.1:8001")),
     mut_arg("upstream", |arg| arg.default_value("dns:///grpc-service:50051")),
     mut_arg("connect_timeout", |arg| arg.default_value("250ms")),
 )]
@@ -90,7 +91,7 @@ async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
     let tls =
         ServerConfig::builder().identity(proxy.identity()?).tls12_cipher_suites(TLS12_SUITES).build()?;
     let listening = proxy.server()?.tls(tls).listen()?;
-    let program = Program::new(&proxy, registry.drain())?;
+    let program = Program::new(&proxy, &registry, &clusters)?;
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, log.layer(app)),
         None => program.serve("listens", listening, app),

@@ -13,6 +13,8 @@
 
 #[cfg(feature = "proxy")]
 pub mod access_log;
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "server")]
 pub mod answer;
 #[cfg(feature = "server")]

@@ -27,6 +27,9 @@ pub(crate) struct Flags {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+    /// Where operators ask for /ready, /clusters and /stats/prometheus, and order to /drain.
+    #[arg(long, value_name = "ADDR|off", value_parser = address_or_off)]
+    pub(crate) admin: Admin,
     /// Where to send everything: dns:///NAME:PORT, ipv4:ADDR:PORT,ADDR:PORT, ADDR:PORT, unix:PATH.
     #[arg(long, value_name = "TARGET", conflicts_with = "cluster")]
     upstream: Option<Target>,
@@ -99,7 +102,7 @@ impl Flags {
         also_listening: &[SocketAddr],
         configure: impl Fn(cluster::Builder) -> cluster::Builder,
     ) -> Result<Cluster, BoxError> {
-        let mut listeners = also_listening.iter().chain([&self.listen]);
+        let mut listeners = also_listening.iter().chain([&self.listen]).chain(&self.admin.0);
         if let Some(own) = listeners.find(|listener| leads_to(target, listener)) {
             return Err(format!(
                 "the upstream `{target}` is the listener {own} itself: calls would go in circles"
@@ -173,6 +176,17 @@ impl Flags {
             AccessLog::Text => Some(AccessLogLayer::stdout()),
             AccessLog::Json => Some(AccessLogLayer::builder().json().stdout()),
         }
+    }
+}
+
+/// An address, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admin(pub(crate) Option<SocketAddr>);
+
+fn address_or_off(text: &str) -> Result<Admin, BoxError> {
+    match text {
+        "off" => Ok(Admin(None)),
+        address => Ok(Admin(Some(address.parse().map_err(|_| "expected ADDRESS:PORT or off")?))),
     }
 }
 

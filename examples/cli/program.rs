@@ -6,11 +6,15 @@ use clap::{Parser, error::ErrorKind};
 use futures_util::future::join_all;
 use grpc_balance::{
     access_log::AccessLogLayer,
+    admin::{self, Admin},
     app::serve,
+    cluster::Cluster,
     error::BoxError,
-    server::{Bound, HttpService},
-    serving::Drain,
+    health_service::HealthServiceLayer,
+    server::{Bound, HttpService, Server},
+    serving::Registry,
 };
+use tower::Layer as _;
 
 use super::{flags::Flags, signal};
 
@@ -52,24 +56,31 @@ fn say(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }
 
-/// The listeners of a proxy, which start and end together.
+/// The listeners of a proxy, which start and end together, with an admin service beside them.
 pub(crate) struct Program {
-    drain: Drain,
+    registry: Registry,
     log: Option<AccessLogLayer>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     addresses: Vec<String>,
     servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    admin: (admin::Builder, Option<Bound>),
 }
 
 impl Program {
-    /// Signals are heard from here on; the first one starts this switch.
-    pub(crate) fn new(flags: &Flags, drain: &Drain) -> io::Result<Self> {
+    /// Signals are heard from here on; the first one starts the registry's drain.
+    pub(crate) fn new(flags: &Flags, registry: &Registry, clusters: &[Cluster]) -> Result<Self, BoxError> {
+        let mut admin = Admin::builder(registry.drain().clone());
+        for cluster in clusters {
+            let observed = cluster.clone();
+            admin = admin.cluster(cluster.name().clone(), (cluster.health(), move || observed.stats()));
+        }
         Ok(Self {
-            drain: drain.clone(),
+            registry: registry.clone(),
             log: flags.access_log(),
             stop: Box::pin(signal::stop()?),
             addresses: Vec::new(),
             servers: Vec::new(),
+            admin: (admin, flags.admin.0.map(|address| Server::bind(address).listen()).transpose()?),
         })
     }
 
@@ -80,23 +91,39 @@ impl Program {
 
     /// Will serve this, and say where it `does` what it does.
     pub(crate) fn serve(mut self, does: &str, listening: Bound, app: impl HttpService) -> Self {
-        self.addresses.extend(listening.local_addrs().map(|address| format!("{does} on {address}")));
-        self.servers.push(Box::pin(serve(listening, app, self.drain.clone(), self.drain.started())));
+        for address in listening.local_addrs() {
+            self.addresses.push(format!("{does} on {address}"));
+            self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
+        }
+        let drain = self.registry.drain().clone();
+        self.servers.push(Box::pin(serve(listening, app, drain.clone(), drain.started())));
         self
     }
 
     /// Serves until everything is drained after the first signal, or until the second one.
-    pub(crate) async fn run<A: Parser>(self) -> Result<(), BoxError> {
+    pub(crate) async fn run<A: Parser>(mut self) -> Result<(), BoxError> {
+        let (admin, listening) = self.admin;
+        self.addresses
+            .extend(listening.iter().flat_map(Bound::local_addrs).map(|at| format!("admin on {at}")));
         say(io::stdout(), &format!("{} {}", A::command().get_name(), self.addresses.join(", ")));
+        // It tells how the others drain, and so it goes with the last of them.
+        let admin = async {
+            let app = HealthServiceLayer::new(self.registry.clone()).layer(admin.build());
+            match listening {
+                Some(listening) => listening.serve(app, pending()).await,
+                None => pending().await,
+            }
+        };
         let signals = async {
             self.stop.await;
             let second = signal::stop()?;
-            self.drain.start();
+            self.registry.drain().start();
             second.await;
             io::Result::Ok(())
         };
         tokio::select! {
             _ = join_all(self.servers) => {}
+            () = admin => {}
             second = signals => second?,
         }
         if let Some(log) = self.log {
