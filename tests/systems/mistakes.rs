@@ -46,13 +46,11 @@ async fn every_program_says_in_one_line_what_is_wrong_with_its_flags() {
 
 #[tokio::test]
 async fn what_cannot_work_is_an_error_at_start() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = taken.local_addr().expect("bound").to_string();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("bound").to_string();
     for name in ALL {
         let in_use = [needed(name), &["--listen", &taken]].concat();
-        let hold = std::net::TcpListener::bind(&taken).expect("it is free");
         check(name, &in_use, 1, &["cannot listen", &taken]).await;
-        drop(hold);
         let unreadable =
             ["--listen", "127.0.0.1:0", "--cert", "/nowhere/tls.crt", "--key", "/nowhere/tls.key"];
         check(name, &[needed(name), &unreadable].concat(), 1, &["/nowhere/tls.crt"]).await;
