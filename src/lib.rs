@@ -11,6 +11,10 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "proxy")]
+pub mod access_log;
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "server")]
 pub mod answer;
 #[cfg(feature = "server")]
@@ -21,6 +25,8 @@ pub mod channel;
 #[cfg(feature = "proxy")]
 pub mod cluster;
 pub mod connect;
+#[cfg(feature = "proxy")]
+pub mod deadline;
 pub mod discover;
 pub mod eject;
 pub mod endpoint;
@@ -29,6 +35,8 @@ pub mod grpc;
 pub mod health;
 #[cfg(feature = "server")]
 pub mod health_service;
+#[cfg(feature = "server")]
+mod json;
 pub mod load;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -41,6 +49,8 @@ pub mod probe;
 pub mod random;
 #[cfg(feature = "proxy")]
 pub mod reply;
+#[cfg(feature = "proxy")]
+pub mod route;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

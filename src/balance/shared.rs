@@ -81,6 +81,9 @@ impl<C: Connect> Shared<C> {
                 endpoint.cancelled = calls.cancelled;
                 endpoint.refused = calls.refused;
                 endpoint.latencies = member.state.rest.load.latencies();
+                endpoint.awaiting = member.state.standing.is_awaiting();
+                endpoint.failing = member.state.standing.passing == Some(false);
+                endpoint.ejected = member.state.standing.ejected;
                 endpoint
             })
             .collect();

@@ -136,7 +136,7 @@ impl EndpointStats {
         self.last_failure.load_full()
     }
 
-    /// The counters as plain data. Whoever counts the calls fills in theirs.
+    /// The counters as plain data. Whoever counts the calls fills in theirs, and whoever judges how it stands.
     #[must_use]
     pub fn snapshot(&self, endpoint: &Arc<Endpoint>) -> EndpointSnapshot {
         EndpointSnapshot {
@@ -153,6 +153,9 @@ impl EndpointStats {
             connect_failures: self.connect_failures.load(Relaxed),
             disconnects: Disconnects(self.disconnects.each_ref().map(|counter| counter.load(Relaxed))),
             ejections: self.ejections.load(Relaxed),
+            awaiting: false,
+            failing: false,
+            ejected: false,
             latencies: Latencies::default(),
             last_failure: self.last_failure(),
         }

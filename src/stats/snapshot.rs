@@ -122,6 +122,12 @@ pub struct EndpointSnapshot {
     pub disconnects: Disconnects,
     /// How often it was ejected as an outlier.
     pub ejections: u64,
+    /// Whether it awaits its first verdict and gets no calls before.
+    pub awaiting: bool,
+    /// Whether its latest verdict fails.
+    pub failing: bool,
+    /// Whether it is ejected as an outlier now.
+    pub ejected: bool,
     /// How long calls took.
     pub latencies: Latencies,
     /// The latest failure of a connection.
