@@ -62,6 +62,8 @@ pub mod stats;
 pub mod target;
 #[cfg(feature = "tonic")]
 pub mod tonic;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use crate::{
     balance::{Balance, Peer, WaitForReady},

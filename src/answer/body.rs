@@ -32,6 +32,13 @@ impl<A, B> Body<A, B> {
     }
 }
 
+/// An answer of our own with nothing in it.
+impl<A: Default, B> Default for Body<A, B> {
+    fn default() -> Self {
+        Self::own(A::default())
+    }
+}
+
 impl<A, B> HttpBody for Body<A, B>
 where
     A: HttpBody<Data = Bytes, Error = Infallible>,
