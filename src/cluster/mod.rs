@@ -30,6 +30,7 @@
 //! # When there is no answer
 //!
 //! gRPC callers get a status in one header block, others an HTTP status and a line of text; see [`reply`](crate::reply).
+//! Such a response has the [`Error`](crate::Error) among its extensions, for logs.
 //!
 //! | what happened | gRPC | HTTP |
 //! |---|---|---|
@@ -60,7 +61,7 @@ use tower_service::Service;
 pub use self::{
     body::Body,
     builder::Builder,
-    future::{LocalReply, ResponseFuture},
+    future::ResponseFuture,
     refusal::Unprocessed,
 };
 use self::{head::Rules, limits::Limits, upstream::Upstream, workers::Workers};
