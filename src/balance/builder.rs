@@ -113,6 +113,30 @@ impl<C> Builder<C> {
         }
     }
 
+    /// The same settings for another balancer: but for the resolver, the probe, the worker and the seed.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn again(&self) -> Builder<()> {
+        let nothing = crate::discover::Fixed::new(Vec::<crate::endpoint::Endpoint>::new());
+        Builder {
+            target: self.target.clone(),
+            policy: self.policy.clone(),
+            settings: self.settings.clone(),
+            dials: self.dials.clone(),
+            deadline: self.deadline,
+            wait_for_ready: self.wait_for_ready,
+            classify: self.classify.clone(),
+            methods: self.methods.clone(),
+            checks: self.checks.clone(),
+            ..Builder::new(Box::pin(nothing), ())
+        }
+    }
+
+    /// Whether endpoints are probed.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn is_probed(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// Names the target in errors, logs and metrics. Default `endpoints`.
     pub fn target(mut self, target: impl Into<Arc<str>>) -> Self {
         self.target = target.into();
@@ -289,6 +313,8 @@ impl<C> Builder<C> {
             mirror: mirror.clone(),
             connectivity: watch::Sender::new(Connectivity::new(ChannelState::Idle, 0, 0, None)),
             health,
+            #[cfg(feature = "proxy")]
+            found: watch::Sender::new(None),
             deadline: self.deadline,
             wait_for_ready: self.wait_for_ready,
             may_grow: self.settings.max_connections > 1,

@@ -15,9 +15,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(feature = "proxy")]
+use crate::balance::follow;
 use crate::{
     balance::{
-        checks::Checks,
+        checks::{Checks, News},
         members::Member,
         plane::{Held, Plane, Rest},
         race::{Entrants, Progress, Race},
@@ -65,6 +67,9 @@ pub(crate) struct Control<C: Connect> {
     checks: Checks<C::Connection>,
     /// Whether what calls see may have changed since the last publication.
     dirty: bool,
+    /// Whether there is something new for balancers that follow this one.
+    #[cfg(feature = "proxy")]
+    found: bool,
     /// When the next publication may be.
     rested: Instant,
     retired: Retired<C::Connection>,
@@ -96,6 +101,8 @@ impl<C: Connect> Control<C> {
             all_wanted: false,
             checks,
             dirty: false,
+            #[cfg(feature = "proxy")]
+            found: false,
             rested: Instant::now(),
             retired: Retired::new(),
         }
@@ -109,7 +116,7 @@ impl<C: Connect> Control<C> {
                 _ = &mut self.handles => return,
                 resolved = next(&mut self.resolver) => self.resolved(resolved),
                 Some(report) = self.reports.recv() => self.reported(report),
-                news = self.checks.next() => self.dirty |= self.checks.hear(&mut self.shared.plane(), news),
+                news = self.checks.next() => self.heard(news),
                 () = self.shared.demand.notified() => self.grow(),
                 () = until(wake_at) => {}
             }
@@ -123,7 +130,7 @@ impl<C: Connect> Control<C> {
                 self.reported(report);
             }
             while let Some(news) = self.checks.try_next() {
-                self.dirty |= self.checks.hear(&mut self.shared.plane(), news);
+                self.heard(news);
             }
             let (shared, now) = (self.shared.clone(), Instant::now());
             self.dirty |= self.checks.pass_time(&mut shared.plane(), &shared.random, now);
@@ -132,6 +139,8 @@ impl<C: Connect> Control<C> {
             if self.dirty && self.rested <= now {
                 self.dirty = false;
                 self.publish();
+                #[cfg(feature = "proxy")]
+                self.tell_followers();
                 self.rested = Instant::now() + now.elapsed() * REST;
             }
             self.retired.reap(&self.shared.plane().members);
@@ -148,6 +157,10 @@ impl<C: Connect> Control<C> {
     fn resolved(&mut self, resolved: Option<Result<Arc<EndpointSet>, Error>>) {
         let shared = self.shared.clone();
         self.dirty = true;
+        #[cfg(feature = "proxy")]
+        {
+            self.found = true;
+        }
         // The policy is the user's code, and may read the statistics, which the plane's lock guards.
         let wants = match &resolved {
             Some(Ok(set)) => self.policy.wants(set),
@@ -316,6 +329,23 @@ impl<C: Connect> Control<C> {
         };
         if let (Some(resolver), Some(feedback)) = (&mut self.resolver, feedback) {
             resolver.as_mut().feedback(feedback);
+        }
+    }
+
+    fn heard(&mut self, news: News) {
+        #[cfg(feature = "proxy")]
+        {
+            self.found |= matches!(news, News::Verdict(..));
+        }
+        self.dirty |= self.checks.hear(&mut self.shared.plane(), news);
+    }
+
+    #[cfg(feature = "proxy")]
+    fn tell_followers(&mut self) {
+        let shared = &self.shared;
+        // Connections come and go; what others follow is endpoints and verdicts.
+        if mem::take(&mut self.found) && shared.found.receiver_count() > 0 {
+            shared.found.send_replace(follow::found(&shared.plane(), self.generation));
         }
     }
 

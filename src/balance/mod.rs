@@ -43,6 +43,8 @@ mod deadline;
 mod detour;
 mod ejection;
 mod exclusions;
+#[cfg(feature = "proxy")]
+mod follow;
 mod members;
 mod plane;
 mod probing;
@@ -102,6 +104,16 @@ impl<C: Connect> Balance<C> {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Connectivity> {
         self.core.shared.connectivity.subscribe()
+    }
+
+    /// A resolver that yields what this balancer has found, each endpoint with its verdict.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn follow(&self) -> impl Resolve + use<C> {
+        let shared = &self.core.shared;
+        let found = shared.found.subscribe();
+        // The control plane tells what is new from now on; what is known already is told here.
+        shared.found.send_replace(follow::found(&shared.plane(), 0));
+        follow::Follow::new(found)
     }
 
     /// Calls that wait for an endpoint now.

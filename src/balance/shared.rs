@@ -11,6 +11,8 @@ use tokio::{
     sync::{Notify, oneshot, watch},
 };
 
+#[cfg(feature = "proxy")]
+use crate::balance::follow;
 use crate::{
     balance::{
         ejection::Watcher, plane::Plane, published::Published, snapshot::Snapshot, state::Connectivity,
@@ -42,6 +44,9 @@ pub(crate) struct Shared<C: Connect> {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) connectivity: watch::Sender<Connectivity>,
     pub(crate) health: Health,
+    /// What was found, for balancers that follow this one.
+    #[cfg(feature = "proxy")]
+    pub(crate) found: watch::Sender<follow::Found>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) wait_for_ready: bool,
     /// Whether an endpoint may have more than one connection.

@@ -234,7 +234,7 @@ impl Builder {
             })?,
             None => HeaderValue::from_static(USER_AGENT),
         };
-        Ok(Channel::new(self.build_balance(ConnectorBuilder::build)?, user_agent))
+        Ok(Channel::new(self.build_balance(ConnectorBuilder::build)?.balance, user_agent))
     }
 
     /// Builds what sends the calls, over connections by this connector.
@@ -242,31 +242,35 @@ impl Builder {
     pub(crate) fn build_balance<C>(
         self,
         connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
-    ) -> Result<Balance<C>, Error>
+    ) -> Result<Built<C>, Error>
     where
         C: Connect + Clone,
         C::Connection: Connection<crate::probe::Body>,
     {
-        let (probe, balance) = self.balance(connector)?;
-        match probe {
-            Some(probe) => balance.probe(probe).build(),
-            None => balance.build(),
-        }
+        let (probe, connector, builder) = self.balance(connector)?;
+        Built::new(
+            connector,
+            match probe {
+                Some(probe) => builder.probe(probe),
+                None => builder,
+            },
+        )
     }
 
     /// Builds what sends the calls, over connections by this connector.
     #[cfg(not(feature = "probe"))]
-    pub(crate) fn build_balance<C: Connect>(
+    pub(crate) fn build_balance<C: Connect + Clone>(
         self,
         connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
-    ) -> Result<Balance<C>, Error> {
-        self.balance(connector)?.1.build()
+    ) -> Result<Built<C>, Error> {
+        let (_, connector, builder) = self.balance(connector)?;
+        Built::new(connector, builder)
     }
 
-    fn balance<C>(
+    fn balance<C: Clone>(
         self,
         connector: impl FnOnce(ConnectorBuilder) -> Result<C, Error>,
-    ) -> Result<(Option<Asked>, balance::Builder<C>), Error> {
+    ) -> Result<(Option<Asked>, C, balance::Builder<C>), Error> {
         let target: Target = self.target.parse().map_err(|error: crate::target::ParseTargetError| {
             Error::new(Code::InvalidArgument, Phase::Build, error.to_string())
         })?;
@@ -284,7 +288,36 @@ impl Builder {
         let probe = self.probe;
         #[cfg(not(feature = "probe"))]
         let probe = None;
-        Ok((probe, self.balance.over(resolver, connector).worker(worker)))
+        Ok((probe, connector.clone(), self.balance.over(resolver, connector).worker(worker)))
+    }
+}
+
+/// A balancer, and what it takes to build another like it.
+pub(crate) struct Built<C: Connect> {
+    pub(crate) balance: Balance<C>,
+    #[cfg(feature = "proxy")]
+    pub(crate) connector: C,
+    #[cfg(feature = "proxy")]
+    settings: std::sync::Mutex<balance::Builder<()>>,
+}
+
+impl<C: Connect> Built<C> {
+    #[cfg(feature = "proxy")]
+    fn new(connector: C, builder: balance::Builder<C>) -> Result<Self, Error> {
+        let settings = builder.again().await_verdicts(builder.is_probed());
+        Ok(Self { balance: builder.build()?, connector, settings: std::sync::Mutex::new(settings) })
+    }
+
+    /// Another balancer like it, which follows it, with connections by `connector`.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn another(&self, connector: C, worker: Worker) -> Result<Balance<C>, Error> {
+        let settings = self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner).again();
+        settings.over(Box::pin(self.balance.follow()), connector).worker(worker).build()
+    }
+
+    #[cfg(not(feature = "proxy"))]
+    fn new(_connector: C, builder: balance::Builder<C>) -> Result<Self, Error> {
+        Ok(Self { balance: builder.build()? })
     }
 }
 

@@ -15,6 +15,8 @@
 mod builder;
 mod service;
 
+#[cfg(feature = "proxy")]
+pub(crate) use self::builder::Built;
 pub use self::{
     builder::Builder,
     service::{Body, Channel, ResponseFuture},

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use tokio::runtime::Handle;
 
-use super::{Cluster, head::Rules, limits::Limits, upstream::Upstream};
+use super::{
+    Cluster,
+    head::Rules,
+    limits::Limits,
+    workers::{Control, Workers},
+};
 #[cfg(feature = "tls")]
 use crate::connect::tls;
 #[cfg(feature = "dns")]
@@ -161,12 +166,14 @@ impl Builder {
             refuse_unprocessed: self.refuse_unprocessed,
             random: Random::from_os(),
         };
+        let workers = Workers::new(if self.http1 {
+            Control::Http1(self.channel.build_balance(ConnectorBuilder::build_http1)?)
+        } else {
+            Control::Http2(self.channel.build_balance(ConnectorBuilder::build)?)
+        });
         Ok(Cluster {
-            upstream: if self.http1 {
-                Upstream::Http1(self.channel.build_balance(ConnectorBuilder::build_http1)?)
-            } else {
-                Upstream::Http2(self.channel.build_balance(ConnectorBuilder::build)?)
-            },
+            upstream: workers.own(),
+            workers: Arc::new(workers),
             name: self.name,
             rules: Arc::new(rules),
             limits: Arc::new(Limits::new(self.max_requests, self.max_waiting)),

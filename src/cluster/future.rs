@@ -19,20 +19,6 @@ use crate::{
 
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
-/// A response extension: the response is the proxy's own, because of this.
-#[derive(Clone, Debug)]
-pub struct LocalReply {
-    error: Error,
-}
-
-impl LocalReply {
-    /// Why there is no other response: phase, code and, if one was chosen, endpoint.
-    #[must_use]
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-}
-
 /// The response of a [`Cluster`](super::Cluster). Dropping it gives the request up upstream as well.
 #[pin_project]
 #[derive(Debug)]
@@ -99,6 +85,6 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
 fn local(caller: Caller, error: Error) -> Response<Body> {
     let message = error.report().to_string();
     let mut response = caller.reply(error.code(), &message).map(Body::local);
-    response.extensions_mut().insert(LocalReply { error });
+    response.extensions_mut().insert(error);
     response
 }

@@ -30,6 +30,7 @@
 //! # When there is no answer
 //!
 //! gRPC callers get a status in one header block, others an HTTP status and a line of text; see [`reply`](crate::reply).
+//! Such a response has the [`Error`](crate::Error) among its extensions, for logs.
 //!
 //! | what happened | gRPC | HTTP |
 //! |---|---|---|
@@ -46,6 +47,7 @@ mod head;
 mod limits;
 mod refusal;
 mod upstream;
+mod workers;
 
 use std::{
     fmt,
@@ -59,11 +61,16 @@ use tower_service::Service;
 pub use self::{
     body::Body,
     builder::Builder,
-    future::{LocalReply, ResponseFuture},
+    future::ResponseFuture,
     refusal::Unprocessed,
 };
-use self::{head::Rules, limits::Limits, upstream::Upstream};
-use crate::{connect::RequestBody, health::Health, reply::Caller, stats::Snapshot};
+use self::{head::Rules, limits::Limits, upstream::Upstream, workers::Workers};
+use crate::{
+    connect::{RequestBody, Worker},
+    health::Health,
+    reply::Caller,
+    stats::Snapshot,
+};
 
 /// Many endpoints behind one name, as a service that forwards to them. Cheap to clone.
 ///
@@ -71,7 +78,9 @@ use crate::{connect::RequestBody, health::Health, reply::Caller, stats::Snapshot
 #[derive(Clone)]
 pub struct Cluster {
     name: Arc<str>,
+    /// What requests go out on.
     upstream: Upstream,
+    workers: Arc<Workers>,
     rules: Arc<Rules>,
     limits: Arc<Limits>,
 }
@@ -92,13 +101,25 @@ impl Cluster {
     /// How many endpoints are healthy, and why others are not, as a handle that a health check can read.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.upstream.health().named(self.name.clone())
+        self.workers.own().health().named(self.name.clone())
     }
 
     /// What the cluster and each endpoint are doing and have done.
     #[must_use]
     pub fn stats(&self) -> Snapshot {
-        self.upstream.stats()
+        self.workers.stats()
+    }
+
+    /// The same cluster with connections of its own on this worker, for a proxy with a
+    /// [runtime per core](crate::server::Server::per_core).
+    ///
+    /// Discovery and probes stay where the cluster was built, as do its limits, its round-robin cursor, its health and
+    /// its counters. Outliers are ejected by each worker for itself, by the calls that it sees.
+    #[must_use]
+    pub fn on(&self, worker: &Worker) -> Self {
+        // What can be wrong was found as the cluster was built; its own connections would do as well.
+        let upstream = self.workers.on(worker).unwrap_or_else(|_| self.upstream.clone());
+        Self { upstream, ..self.clone() }
     }
 
     /// Requests that are being forwarded now.

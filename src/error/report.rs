@@ -20,7 +20,13 @@ impl fmt::Display for Report<'_> {
         let mut next = next_cause(self.0);
         while let Some(cause) = next {
             // Many errors repeat their source in their own text, `std::io::Error` for one.
-            let text = cause.to_string();
+            let text = match cause.downcast_ref::<Error>() {
+                // Where it happened has been said.
+                Some(cause) if cause.endpoint().is_some() && cause.endpoint() == self.0.endpoint() => {
+                    cause.message().to_owned()
+                }
+                _ => cause.to_string(),
+            };
             if !said.contains(&text) {
                 said.push_str(": ");
                 said.push_str(&text);

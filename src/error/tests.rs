@@ -72,3 +72,17 @@ fn predicates_follow_the_code() {
 fn fits_in_a_word() {
     assert_eq!(size_of::<Error>(), size_of::<usize>());
 }
+
+#[test]
+fn a_report_says_the_endpoint_once() {
+    let endpoint: Endpoint = "10.0.0.7:50051".parse().expect("an address");
+    let other: Endpoint = "10.0.0.8:50051".parse().expect("an address");
+    let (here, there) = (Arc::new(endpoint), Arc::new(other));
+    let lost =
+        |at: &Arc<Endpoint>| Error::new(Code::Unavailable, Phase::Connect, "the peer is gone").at(at.clone());
+    let error = Error::new(Code::Unavailable, Phase::Stream, "the connection was lost").at(here.clone());
+    let report = error.clone().because(lost(&here)).report().to_string();
+    assert_eq!(report, "stream 10.0.0.7:50051: the connection was lost: the peer is gone");
+    let report = error.because(lost(&there)).report().to_string();
+    assert!(report.ends_with(": connect 10.0.0.8:50051: the peer is gone"), "{report}");
+}

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime,
     sync::watch,
     task::{JoinError, JoinSet},
     time::{sleep, timeout},
@@ -67,10 +68,32 @@ impl Bound {
     where
         S: HttpService,
     {
+        self.serve_on(vec![(runtime::Handle::current(), service)], shutdown).await;
+    }
+
+    /// The same with a runtime per core; see [`Server::per_core`](super::Server::per_core).
+    pub fn per_core<F, S>(self, factory: F) -> super::PerCore<F>
+    where
+        F: FnMut(&crate::connect::Worker) -> S,
+        S: HttpService,
+    {
+        super::PerCore::new(Ok(self), factory)
+    }
+
+    /// The same on several runtimes, each with its own service: they get connections in turn.
+    pub(super) async fn serve_on<S>(
+        self,
+        seats: Vec<(runtime::Handle, S)>,
+        shutdown: impl Future<Output = ()>,
+    ) where
+        S: HttpService,
+    {
         let Self { mut acceptor, connection_limit, linger, grace, handle, config } = self;
         let counters = handle.counters().clone();
         let context = Context { config: Arc::new(config), counters: counters.clone(), phase: handle.watch() };
         let mut connections = Connections { tasks: JoinSet::new(), limit: connection_limit, counters };
+        let here = runtime::Handle::current().id();
+        let mut turns = (0..seats.len()).cycle();
         // Also when this future is dropped.
         let ending = Ending(handle.clone());
 
@@ -80,11 +103,14 @@ impl Bound {
                 biased;
                 () = closing.as_mut() => break,
                 Some(ended) = connections.tasks.join_next() => report(ended),
-                accepted = acceptor.accept() => connections.open(&context, accepted, service.clone()),
+                accepted = acceptor.accept() => {
+                    let Some((runtime, service)) = turns.next().and_then(|turn| seats.get(turn)) else { break };
+                    connections.open(&context, accepted, service.clone(), runtime, runtime.id() != here);
+                }
             }
         }
         drop(acceptor);
-        drop(service);
+        drop(seats);
 
         let mut phase = handle.watch();
         tokio::select! {
@@ -142,8 +168,14 @@ struct Connections {
 }
 
 impl Connections {
-    fn open<S>(&mut self, context: &Context, (socket, info): Accepted, service: S)
-    where
+    fn open<S>(
+        &mut self,
+        context: &Context,
+        (socket, info): Accepted,
+        service: S,
+        runtime: &runtime::Handle,
+        moves: bool,
+    ) where
         S: HttpService,
     {
         if !self.counters.open(self.limit) {
@@ -152,10 +184,16 @@ impl Connections {
         }
         self.counters.accepted.add();
         let (context, open) = (context.clone(), Open(self.counters.clone()));
-        self.tasks.spawn(async move {
-            context.serve(socket, info, service).await;
+        let serve = async move {
+            match if moves { socket.move_here() } else { Ok(socket) } {
+                Ok(socket) => context.serve(socket, info, service).await,
+                Err(error) => {
+                    tracing::error!(target: "grpc_balance::server", %error, "a connection could not be handed over");
+                }
+            }
             drop(open);
-        });
+        };
+        self.tasks.spawn_on(serve, runtime);
     }
 
     async fn finish(&mut self) {

@@ -76,6 +76,31 @@ impl Server {
         self.tls(config)
     }
 
+    /// Begins to listen, and serves with a runtime per core, each with the service that `factory` makes for it, once,
+    /// within it. A proxy's makes `Cluster::on` of its worker, for connections to endpoints that no other core touches.
+    ///
+    /// ```no_run
+    /// use std::convert::Infallible;
+    ///
+    /// use grpc_balance::{connect::Worker, server::{RequestBody, Server}};
+    /// use http::{Request, Response};
+    /// use http_body_util::Empty;
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let app = |_: &Worker| tower::service_fn(|_: Request<RequestBody>| async {
+    ///     Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+    /// });
+    /// Server::bind("0.0.0.0:15001").per_core(app).serve(async { /* SIGTERM */ }).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn per_core<F, S>(self, factory: F) -> super::PerCore<F>
+    where
+        F: FnMut(&crate::connect::Worker) -> S,
+        S: super::HttpService,
+    {
+        super::PerCore::new(self.listen(), factory)
+    }
+
     /// Expects each connection to begin with a header of the PROXY protocol, version 1 or 2, as an L4 balancer in front
     /// sends it, before TLS; [`ConnectInfo`](super::ConnectInfo) then tells the addresses that it names. A connection
     /// without one is closed, and counted. Default false: never believe strangers who they are.

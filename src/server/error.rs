@@ -3,13 +3,18 @@ use std::{error::Error as StdError, fmt, io};
 /// A server that cannot listen. The message names the address, the source says why.
 #[derive(Debug)]
 pub struct ListenError {
-    address: Box<str>,
+    /// What cannot be done.
+    what: Box<str>,
     source: io::Error,
 }
 
 impl ListenError {
     pub(super) fn new(address: &impl fmt::Display, source: io::Error) -> Self {
-        Self { address: address.to_string().into(), source }
+        Self { what: format!("listen on `{address}`").into(), source }
+    }
+
+    pub(super) fn workers(source: io::Error) -> Self {
+        Self { what: "start a thread for each core".into(), source }
     }
 
     /// Whether somebody else has the address.
@@ -27,7 +32,7 @@ impl ListenError {
 
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on `{}`: {}", self.address, self.source)
+        write!(f, "cannot {}: {}", self.what, self.source)
     }
 }
 

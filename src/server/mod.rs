@@ -83,6 +83,7 @@ mod http2;
 mod http_service;
 mod info;
 mod listener;
+mod per_core;
 mod proxy_protocol;
 mod stats;
 #[cfg(feature = "tls")]
@@ -99,5 +100,6 @@ pub use self::{
     http_service::HttpService,
     http2::Http2Config,
     info::{ConnectInfo, TlsInfo},
+    per_core::PerCore,
     stats::Stats,
 };

@@ -50,6 +50,48 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointSnapshot>,
 }
 
+impl Snapshot {
+    /// Adds what another balancer over the same endpoints has counted of its calls.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn add_calls(&mut self, other: &Self) {
+        for (sum, count) in self.outcomes.0.iter_mut().zip(other.outcomes.0) {
+            *sum += count;
+        }
+        self.waiting += other.waiting;
+        self.queued += other.queued;
+        self.repicked += other.repicked;
+        self.retried += other.retried;
+        self.expired += other.expired;
+        self.panics += other.panics;
+        for other in &other.endpoints {
+            let same = |mine: &&mut EndpointSnapshot| mine.endpoint.key() == other.endpoint.key();
+            match self.endpoints.iter_mut().find(same) {
+                Some(mine) => mine.add_calls(other),
+                None => self.endpoints.push(other.clone()),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl EndpointSnapshot {
+    fn add_calls(&mut self, other: &Self) {
+        self.in_flight += other.in_flight;
+        self.started += other.started;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.refused += other.refused;
+        self.connects += other.connects;
+        self.connect_failures += other.connect_failures;
+        self.ejections += other.ejections;
+        for (sum, count) in self.disconnects.0.iter_mut().zip(other.disconnects.0) {
+            *sum += count;
+        }
+        self.latencies = self.latencies.merge(&other.latencies);
+    }
+}
+
 /// An endpoint at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -55,12 +55,27 @@ mod tests {
     use super::*;
     use crate::error::Phase;
 
+    #[derive(Debug)]
+    struct Wrapped(h2::Error);
+
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("wrapped")
+        }
+    }
+
+    impl StdError for Wrapped {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&self.0)
+        }
+    }
+
     #[test]
     fn an_error_says_its_own_code_the_transports_or_unknown() {
         let ours = Error::new(Code::DataLoss, Phase::Stream, "half is missing");
         let reset: h2::Error = h2::Reason::ENHANCE_YOUR_CALM.into();
         let gone = io::Error::from(io::ErrorKind::ConnectionReset);
-        let wrapped = io::Error::other(h2::Error::from(h2::Reason::CANCEL));
+        let wrapped = Wrapped(h2::Reason::CANCEL.into());
         assert_eq!(of_error(&ours), (Code::DataLoss, "stream: half is missing".to_owned()));
         assert_eq!(of_error(&reset).0, Code::ResourceExhausted);
         assert_eq!(of_error(&gone).0, Code::Unavailable);

@@ -7,6 +7,7 @@ mod support;
 
 mod forwarding;
 mod http1;
+mod per_core;
 mod raw;
 mod replies;
 

@@ -45,6 +45,18 @@ macro_rules! delegate {
     };
 }
 
+#[cfg(feature = "server")]
+impl Socket {
+    /// The same socket, driven by the runtime of the caller from now on.
+    pub(crate) fn move_here(self) -> io::Result<Self> {
+        Ok(Self(match self.0 {
+            Kind::Tcp(stream) => Kind::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            #[cfg(unix)]
+            Kind::Unix(stream) => Kind::Unix(UnixStream::from_std(stream.into_std()?)?),
+        }))
+    }
+}
+
 #[cfg(all(feature = "server", feature = "tls"))]
 impl Socket {
     /// Whether the peer begins with `byte`, which is left unread. Never on a unix socket.

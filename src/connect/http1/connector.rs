@@ -32,6 +32,13 @@ impl Http1Connector {
         Self { dialler: Dialler { authority, dial, delay, runtime: worker.runtime().clone() }, worker }
     }
 
+    /// The same connector, whose connections live on another worker.
+    #[must_use]
+    pub fn on(&self, worker: Worker) -> Self {
+        let dialler = Dialler { runtime: worker.runtime().clone(), ..self.dialler.clone() };
+        Self { dialler, worker }
+    }
+
     /// Where its connections live.
     #[must_use]
     pub fn worker(&self) -> &Worker {
