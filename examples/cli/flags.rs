@@ -25,10 +25,10 @@ use grpc_balance::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
     /// Where to listen; port 0 takes any free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
     /// Where operators ask for /ready, /clusters and /stats/prometheus, and order to /drain.
-    #[arg(long, value_name = "ADDR|off", value_parser = address_or_off)]
+    #[arg(long, value_name = "ADDR|off", value_parser = address_or_off, default_value = "off")]
     pub(crate) admin: Admin,
     /// Where to send everything: dns:///NAME:PORT, ipv4:ADDR:PORT,ADDR:PORT, ADDR:PORT, unix:PATH.
     #[arg(long, value_name = "TARGET", conflicts_with = "cluster")]

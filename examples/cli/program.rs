@@ -71,8 +71,7 @@ impl Program {
     pub(crate) fn new(flags: &Flags, registry: &Registry, clusters: &[Cluster]) -> Result<Self, BoxError> {
         let mut admin = Admin::builder(registry.drain().clone());
         for cluster in clusters {
-            let observed = cluster.clone();
-            admin = admin.cluster(cluster.name().clone(), (cluster.health(), move || observed.stats()));
+            admin = admin.cluster(cluster.name().clone(), cluster.clone());
         }
         Ok(Self {
             registry: registry.clone(),

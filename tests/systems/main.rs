@@ -1,11 +1,19 @@
 //! The programs in `examples/` that take the place of an Envoy, run as programs: one module per system, with what
 //! callers do to it and what they see as tables.
-#![cfg(all(feature = "dns", feature = "probe", feature = "proxy", feature = "tls", feature = "web"))]
+#![cfg(all(
+    feature = "admin",
+    feature = "dns",
+    feature = "probe",
+    feature = "proxy",
+    feature = "tls",
+    feature = "web"
+))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod drain;
 mod gke_ingress;
 mod grpc_web;

@@ -1,6 +1,6 @@
 //! Mistakes in the flags, and what cannot be had: one line, and an exit code.
 
-use crate::program::fails;
+use crate::program::{fails, help};
 
 const ALL: [&str; 5] = ["gke_ingress", "load_balancer", "tls_edge", "grpc_web", "sidecar"];
 
@@ -29,7 +29,7 @@ async fn every_program_says_in_one_line_what_is_wrong_with_its_flags() {
             (&["--listen", "nowhere"][..], "--listen"),
             (&["--no-such-flag"], "--no-such-flag"),
             (&["--linger", "soon"], "expected a time"),
-            (&["--connect-timeout", "-1s"], "--connect-timeout"),
+            (&["--connect-timeout=-1s"], "expected a time"),
             (&["--cluster", "dns:///a:1"], "NAME=TARGET"),
             (&["--upstream", "ipv4:example:1"], "is no target"),
             (&["--route", "a.B"], "begins with `/`"),
@@ -42,6 +42,33 @@ async fn every_program_says_in_one_line_what_is_wrong_with_its_flags() {
     check("sidecar", &[], 2, &["--app"]).await;
     check("sidecar", &["--app", "127.0.0.1:1", "--upstream", "a:1"], 2, &["--egress"]).await;
     check("grpc_web", &["--mode", "proxy"], 2, &["lb"]).await;
+}
+
+/// The defaults that are told are those of the deployments, on ports that need no privileges.
+#[tokio::test]
+async fn every_program_has_the_defaults_of_its_deployment() {
+    for (name, defaults) in [
+        (
+            "gke_ingress",
+            &[
+                "0.0.0.0:8443",
+                "127.0.0.1:9901",
+                "dns:///server1:50000",
+                "/router.Router/",
+                "50ms",
+                "route.Router",
+            ][..],
+        ),
+        ("load_balancer", &["0.0.0.0:15001", "127.0.0.1:8001", "dns:///local_service:2746", "10000"]),
+        ("tls_edge", &["0.0.0.0:15001", "127.0.0.1:8001", "dns:///grpc-service:50051", "250ms"]),
+        ("grpc_web", &["0.0.0.0:8080", "127.0.0.1:9901", "127.0.0.1:9000", "250ms", "sidecar"]),
+        ("sidecar", &["0.0.0.0:10000", "127.0.0.1:10001", "250ms"]),
+    ] {
+        let help = help(name).await;
+        for default in defaults.iter().chain(&["text", "5s", "30s"]) {
+            assert!(help.contains(&format!("[default: {default}]")), "{name}: {default} in {help}");
+        }
+    }
 }
 
 #[tokio::test]

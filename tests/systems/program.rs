@@ -46,7 +46,8 @@ impl Program {
 
     pub(crate) async fn start_at(name: &str, listen: SocketAddr, args: &[&str]) -> Self {
         let listen = listen.to_string();
-        let args = [&["--listen", &listen, "--admin", "127.0.0.1:0"], args].concat();
+        let admin = if args.contains(&"--admin") { &[][..] } else { &["--admin", "127.0.0.1:0"] };
+        let args = [&["--listen", &listen], admin, args].concat();
         let mut child = command(name, &args).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
         let first = timeout(PATIENCE, out.next_line()).await.expect("it listens").expect("text");
@@ -74,6 +75,11 @@ impl Program {
     /// Where another listener of it is.
     pub(crate) fn at(&self, does: &str) -> SocketAddr {
         self.addresses[does]
+    }
+
+    /// Whether it has said that it does this somewhere.
+    pub(crate) fn does(&self, what: &str) -> bool {
+        self.addresses.contains_key(what)
     }
 
     /// Sends SIGTERM.
@@ -119,4 +125,12 @@ pub(crate) async fn fails(name: &str, args: &[&str]) -> (i32, String) {
         timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("{name} {args:?} runs")).expect("it ran");
     assert!(ended.stdout.is_empty(), "{name} {args:?} says something on standard output");
     (ended.status.code().expect("a code"), String::from_utf8(ended.stderr).expect("text"))
+}
+
+/// What an example says of its flags.
+pub(crate) async fn help(name: &str) -> String {
+    let ended =
+        timeout(PATIENCE, command(name, &["--help"]).output()).await.expect("it ends").expect("it ran");
+    assert!(ended.status.success());
+    String::from_utf8(ended.stdout).expect("text")
 }
