@@ -47,11 +47,8 @@ use cli::{
     program::{self, Program},
 };
 use grpc_balance::{
-    cluster::Cluster,
-    error::BoxError,
-    health_service::HealthServiceLayer,
-    policy::RoundRobin,
-    serving::{Clusters, Registry},
+    cluster::Cluster, error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin,
+    serving::Clusters,
 };
 use tower::Layer as _;
 
@@ -75,15 +72,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
+    let (listening, program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
     let clusters = proxy.clusters("local_service", &[], |cluster| cluster.policy(RoundRobin::new()))?;
-    let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    let app = HealthServiceLayer::new(registry.clone()).layer(proxy.router(&clusters)?);
+    let registry = program.registry();
+    registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let listening = proxy.server()?.listen()?;
-    let program = Program::new(&proxy, &registry, &clusters)?;
+    let app = HealthServiceLayer::new(registry).layer(proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, log.layer(app)),
         None => program.serve("listens", listening, app),
     };
-    program.run::<Args>().await
+    program.with(&clusters).run::<Args>().await
 }
