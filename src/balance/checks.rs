@@ -167,7 +167,10 @@ impl<C> Checks<C> {
     }
 
     /// Decides whom to admit, and tells how many there are.
-    pub(crate) fn admit(&mut self, plane: &mut Plane<C>, now: Instant) {
+    pub(crate) fn admit(&mut self, plane: &mut Plane<C>, now: Instant)
+    where
+        C: Send + Sync + 'static,
+    {
         let was_panicking = self.admission.is_panicking;
         self.census = self.admission.admit(&mut plane.members, now);
         let Census { healthy, ready, .. } = self.census;
