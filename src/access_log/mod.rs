@@ -16,7 +16,7 @@
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn main() -> Result<(), grpc_balance::error::BoxError> {
 //! let service = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async {
 //!     Ok::<_, Infallible>(Response::new(request.into_body()))
 //! });

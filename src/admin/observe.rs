@@ -3,6 +3,7 @@
 use crate::{
     balance::Balance,
     channel::Channel,
+    cluster::Cluster,
     connect::Connect,
     health::{Health, Summary},
     stats::Snapshot,
@@ -40,6 +41,16 @@ impl<C: Connect> Observe for Balance<C> {
 }
 
 impl Observe for Channel {
+    fn summary(&self) -> Summary {
+        self.health().now()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.stats()
+    }
+}
+
+impl Observe for Cluster {
     fn summary(&self) -> Summary {
         self.health().now()
     }

@@ -58,12 +58,7 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-pub use self::{
-    body::Body,
-    builder::Builder,
-    future::ResponseFuture,
-    refusal::Unprocessed,
-};
+pub use self::{body::Body, builder::Builder, future::ResponseFuture, refusal::Unprocessed};
 use self::{head::Rules, limits::Limits, upstream::Upstream, workers::Workers};
 use crate::{
     connect::{RequestBody, Worker},

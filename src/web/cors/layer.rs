@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderName, Method, Request, Response,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, USER_AGENT},
+    header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, USER_AGENT},
 };
 use http_body_util::Empty;
 use pin_project::pin_project;
@@ -27,8 +27,10 @@ const MAX_AGE: Duration = Duration::from_secs(1_728_000);
 
 const METHODS: [Method; 5] = [Method::GET, Method::PUT, Method::DELETE, Method::POST, Method::OPTIONS];
 
-/// What gRPC-Web clients send, in the order of Envoy's example.
-const REQUEST_HEADERS: [HeaderName; 11] = [
+/// What gRPC-Web clients send, in the order of Envoy's example, behind who they are and how long they wait.
+const REQUEST_HEADERS: [HeaderName; 13] = [
+    AUTHORIZATION,
+    HeaderName::from_static("deadline"),
     HeaderName::from_static("keep-alive"),
     USER_AGENT,
     CACHE_CONTROL,

@@ -53,7 +53,7 @@ async fn a_preflight_is_answered_as_envoy_does() {
             ("access-control-allow-methods", "GET,PUT,DELETE,POST,OPTIONS"),
             (
                 "access-control-allow-headers",
-                "keep-alive,user-agent,cache-control,content-type,content-transfer-encoding,custom-header-1,\
+                "authorization,deadline,keep-alive,user-agent,cache-control,content-type,content-transfer-encoding,custom-header-1,\
                  x-accept-content-transfer-encoding,x-accept-response-streaming,x-user-agent,x-grpc-web,grpc-timeout",
             ),
             ("access-control-max-age", "1728000"),

@@ -1,0 +1,133 @@
+//! A proxy as a program: one line when it listens, signals, exit codes.
+
+use std::{future::pending, io, pin::Pin, process::ExitCode};
+
+use clap::{Parser, error::ErrorKind};
+use futures_util::future::join_all;
+use grpc_balance::{
+    access_log::AccessLogLayer,
+    admin::{self, Admin},
+    app::serve,
+    cluster::Cluster,
+    error::BoxError,
+    health_service::HealthServiceLayer,
+    server::{Bound, HttpService, Server},
+    serving::Registry,
+};
+use tower::Layer as _;
+
+use super::{flags::Flags, signal};
+
+/// Reads the flags and runs with them: exit code 2 and one line for a bad flag, 1 and one line for anything else.
+pub(crate) async fn main<A: Parser>(run: impl AsyncFnOnce(A) -> Result<(), BoxError>) -> ExitCode {
+    let name = A::command().get_name().to_owned();
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            say(io::stderr(), &format!("{name}: {}", one_line(&error)));
+            return ExitCode::from(2);
+        }
+    };
+    let logs = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(logs).with_writer(io::stderr).init();
+    match Box::pin(run(args)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(io::stderr(), &format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is wrong, without the usage below it.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// A closed pipe is no reason to stop.
+fn say(mut to: impl io::Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+}
+
+/// The listeners of a proxy, which start and end together, with an admin service beside them.
+pub(crate) struct Program {
+    registry: Registry,
+    log: Option<AccessLogLayer>,
+    stop: Pin<Box<dyn Future<Output = ()>>>,
+    addresses: Vec<String>,
+    servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    admin: (admin::Builder, Option<Bound>),
+}
+
+impl Program {
+    /// Signals are heard from here on; the first one starts the registry's drain.
+    pub(crate) fn new(flags: &Flags, registry: &Registry, clusters: &[Cluster]) -> Result<Self, BoxError> {
+        let mut admin = Admin::builder(registry.drain().clone());
+        for cluster in clusters {
+            admin = admin.cluster(cluster.name().clone(), cluster.clone());
+        }
+        Ok(Self {
+            registry: registry.clone(),
+            log: flags.access_log(),
+            stop: Box::pin(signal::stop()?),
+            addresses: Vec::new(),
+            servers: Vec::new(),
+            admin: (admin, flags.admin.0.map(|address| Server::bind(address).listen()).transpose()?),
+        })
+    }
+
+    /// The access log, unless it is off.
+    pub(crate) fn log(&self) -> Option<AccessLogLayer> {
+        self.log.clone()
+    }
+
+    /// Will serve this, and say where it `does` what it does.
+    pub(crate) fn serve(mut self, does: &str, listening: Bound, app: impl HttpService) -> Self {
+        for address in listening.local_addrs() {
+            self.addresses.push(format!("{does} on {address}"));
+            self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
+        }
+        let drain = self.registry.drain().clone();
+        self.servers.push(Box::pin(serve(listening, app, drain.clone(), drain.started())));
+        self
+    }
+
+    /// Serves until everything is drained after the first signal, or until the second one.
+    pub(crate) async fn run<A: Parser>(mut self) -> Result<(), BoxError> {
+        let (admin, listening) = self.admin;
+        self.addresses
+            .extend(listening.iter().flat_map(Bound::local_addrs).map(|at| format!("admin on {at}")));
+        say(io::stdout(), &format!("{} {}", A::command().get_name(), self.addresses.join(", ")));
+        // It tells how the others drain, and so it goes with the last of them.
+        let admin = async {
+            let app = HealthServiceLayer::new(self.registry.clone()).layer(admin.build());
+            match listening {
+                Some(listening) => listening.serve(app, pending()).await,
+                None => pending().await,
+            }
+        };
+        let signals = async {
+            self.stop.await;
+            let second = signal::stop()?;
+            self.registry.drain().start();
+            second.await;
+            io::Result::Ok(())
+        };
+        tokio::select! {
+            _ = join_all(self.servers) => {}
+            () = admin => {}
+            second = signals => second?,
+        }
+        if let Some(log) = self.log {
+            log.flush().await;
+        }
+        Ok(())
+    }
+}
