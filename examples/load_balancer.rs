@@ -67,6 +67,9 @@ use tower::Layer as _;
 struct Args {
     #[command(flatten)]
     proxy: Flags,
+    /// Serve with a runtime for each core, each with its own connections to the endpoints.
+    #[arg(long)]
+    per_core: bool,
 }
 
 #[tokio::main]
@@ -74,16 +77,23 @@ async fn main() -> ExitCode {
     program::main(run).await
 }
 
-async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
+async fn run(Args { proxy, per_core }: Args) -> Result<(), BoxError> {
     let clusters = proxy.clusters("local_service", &[], |cluster| cluster.policy(RoundRobin::new()))?;
     let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    let app = HealthServiceLayer::new(registry.clone()).layer(proxy.router(&clusters)?);
+    let health = HealthServiceLayer::new(registry.clone());
+    let router = proxy.router(&clusters)?;
 
     let listening = proxy.server()?.listen()?;
     let program = Program::new(&proxy, &registry, &clusters)?;
-    let program = match program.log() {
-        Some(log) => program.serve("listens", listening, log.layer(app)),
-        None => program.serve("listens", listening, app),
+    let program = match (program.log(), per_core) {
+        (Some(log), false) => program.serve("listens", listening, log.layer(health.layer(router))),
+        (None, false) => program.serve("listens", listening, health.layer(router)),
+        (Some(log), true) => program.serve_per_core("listens", listening, move |worker| {
+            log.layer(health.layer(router.map(|cluster| cluster.on(worker))))
+        }),
+        (None, true) => program.serve_per_core("listens", listening, move |worker| {
+            health.layer(router.map(|cluster| cluster.on(worker)))
+        }),
     };
     program.run::<Args>().await
 }

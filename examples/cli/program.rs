@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use grpc_balance::{
     access_log::AccessLogLayer,
     admin::{self, Admin},
-    app::serve,
+    app::{serve, serve_per_core},
     cluster::Cluster,
+    connect::Worker,
     error::BoxError,
     health_service::HealthServiceLayer,
     server::{Bound, HttpService, Server},
@@ -96,6 +97,27 @@ impl Program {
         }
         let drain = self.registry.drain().clone();
         self.servers.push(Box::pin(serve(listening, app, drain.clone(), drain.started())));
+        self
+    }
+
+    /// The same with a runtime per core, each with the service that `app` makes for it.
+    #[allow(dead_code, reason = "not every proxy has the flag")]
+    pub(crate) fn serve_per_core<S: HttpService>(
+        mut self,
+        does: &str,
+        listening: Bound,
+        app: impl FnMut(&Worker) -> S + 'static,
+    ) -> Self {
+        for address in listening.local_addrs() {
+            self.addresses.push(format!("{does} on {address}"));
+            self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
+        }
+        let drain = self.registry.drain().clone();
+        self.servers.push(Box::pin(async move {
+            if let Err(error) = serve_per_core(listening, app, drain.clone(), drain.started()).await {
+                say(io::stderr(), &error.to_string());
+            }
+        }));
         self
     }
 

@@ -36,6 +36,7 @@ async fn a_refused_connection_is_told_to_grpc_in_one_header_block_and_to_http_as
     let seen =
         client.send(Request::get("http://proxy.test/").body(()).unwrap()).await.expect("it is answered");
     assert_eq!(seen.head.status(), 503);
+    assert!(seen.end.expect("it ends well").is_none(), "no trailers");
     assert!(String::from_utf8(seen.data).unwrap().contains(&nobody.to_string()));
     let answer = http1(proxy.address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
