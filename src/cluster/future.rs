@@ -27,6 +27,7 @@ pub struct ResponseFuture<B: RequestBody>(#[pin] State<B>);
 
 #[pin_project(project = Projected)]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum State<B: RequestBody> {
     Forward {
         #[pin]

@@ -39,6 +39,9 @@ struct Inner<B> {
     reader: AtomicWaker,
 }
 
+/// What a body says when it is asked.
+type PolledFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
 impl<B: Send + 'static> Watched<B> {
     pub(super) fn new(body: B, mut timer: Timer) -> Self {
         let inner = Arc::new(Inner {
@@ -120,11 +123,7 @@ impl<B> Inner<B> {
     }
 
     /// Asks the body, unless the deadline has passed: then there is none.
-    fn poll_body(
-        &self,
-        cx: &mut Context<'_>,
-        passed: bool,
-    ) -> Option<Poll<Option<Result<Frame<Bytes>, B::Error>>>>
+    fn poll_body(&self, cx: &mut Context<'_>, passed: bool) -> Option<PolledFrame<B::Error>>
     where
         B: Body<Data = Bytes>,
     {
