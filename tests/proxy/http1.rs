@@ -12,17 +12,22 @@ use std::{
 
 use bytes::Bytes;
 use grpc_balance::{
-    discover::Pushed,
+    Balance,
+    connect::http1::Http1Connector,
+    discover::{Fixed, Pushed},
     endpoint::Endpoint,
+    grpc::Code,
     server::{Handle, RequestBody, Server},
 };
-use http::{Request, Response, Version};
-use http_body_util::{BodyExt as _, Full};
+use http::{Request, Response, Version, uri::Authority};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+use tower_service::Service as _;
 
 use crate::{
     Proxy,
@@ -236,4 +241,18 @@ async fn a_request_that_outlives_the_drain_limit_is_ended() {
     let seen = ended.expect("no panic").expect("it is answered");
     assert_eq!(seen.head.status(), 503);
     assert!(text(&seen.data).contains("removed"), "{}", text(&seen.data));
+}
+
+#[tokio::test]
+async fn a_request_body_that_fails_is_not_held_against_the_endpoint() {
+    let app = App::start("127.0.0.1:0").await;
+    let connector = Http1Connector::builder(Authority::from_static("app.test")).build_http1().expect("valid");
+    let endpoints = Fixed::new([Endpoint::new(app.address)]);
+    let mut balance = Balance::builder(endpoints, connector).build().expect("in a runtime");
+    let frames = [Ok(Frame::data(Bytes::from("half"))), Err(std::io::Error::other("the caller went away"))];
+    let body = StreamBody::new(futures_util::stream::iter(frames));
+    let request = Request::post("/users").body(body).expect("a request");
+    let error = balance.call(request).await.map(drop).expect_err("it is not whole");
+    assert_eq!(error.code(), Code::Cancelled, "{error}");
+    assert_eq!(balance.stats().endpoints[0].failed, 0);
 }

@@ -324,6 +324,14 @@ async fn a_probe_is_lent_a_connection_once_whatever_else_changes() {
     assert_eq!(probed.lent.load(Relaxed), before + 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slow_start_out_of_range_is_named_at_build() {
+    let (_handle, builder, _dialled) = pushed();
+    let error = builder.slow_start(SlowStart::over(Duration::ZERO)).build().expect_err("no window");
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.to_string().contains("`window`"), "{error}");
+}
+
 /// The share of a new endpoint beside two old ones, over its window, against Envoy's formula.
 async fn the_share_of_a_new_endpoint_follows_the_formula(policy: impl Policy) {
     let window = Duration::from_secs(10);

@@ -67,7 +67,7 @@ impl HttpBody for Body {
                 Some(Ok(frame))
             }
             None => match self.carrier.as_ref().and_then(|(_, pool, ..)| pool.cause()) {
-                // What hyper takes for the end of the body is the end of its connection.
+                // Before hyper 1.12 the end of a connection could pass for the end of the body.
                 Some(cause) => {
                     let error = Error::new(Code::Unavailable, Phase::Stream, "the connection was lost");
                     let carrier = self.carrier.take();
