@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use grpc_balance::{
     Channel,
     access_log::AccessLogLayer,
@@ -153,6 +154,28 @@ async fn a_routes_timeout_ends_a_stream_with_status_4_and_cancels_it_upstream() 
     proxy.until_the_backend_is_idle().await;
     let line = proxy.lines.first().await;
     assert!(line.contains("\" 200 - ") && line.ends_with(" grpc=4 attempts=1 phase=-"), "{line}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_a_call_beyond_its_routes_timeout() {
+    let proxy = Proxy::start().await;
+    let socket = TcpStream::connect(proxy.address).await.unwrap();
+    // It has no room for a single byte of a body.
+    let handshake = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(socket);
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/echo.Echo/Download", proxy.address));
+    let request =
+        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
+    let (response, mut body) = sender.send_request(request, false).unwrap();
+    let message = prost::Message::encode_to_vec(&download(10_000));
+    let frame = [&[0][..], &u32::to_be_bytes(message.len() as u32), &message].concat();
+    body.send_data(frame.into(), true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(proxy.backend.in_flight(), 1);
+    proxy.until_the_backend_is_idle().await;
+    assert!(!response.body().is_end_stream());
+    connection.abort();
 }
 
 #[tokio::test]

@@ -3,15 +3,16 @@
 use std::{future::pending, io, pin::Pin, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::try_join_all};
 use grpc_balance::{
     access_log::AccessLogLayer,
     admin::{self, Admin},
-    app::serve,
+    app::{serve, serve_per_core},
     cluster::Cluster,
+    connect::Worker,
     error::BoxError,
     health_service::HealthServiceLayer,
-    server::{Bound, HttpService, Server},
+    server::{Bound, HttpService, ListenError, Server},
     serving::Registry,
 };
 use tower::Layer as _;
@@ -56,13 +57,25 @@ fn say(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }
 
+/// Where a service runs: on one core of several, or on all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Core<'a>(Option<&'a Worker>);
+
+impl Core<'_> {
+    /// The cluster with its connections there.
+    pub(crate) fn of(self, cluster: &Cluster) -> Cluster {
+        self.0.map_or_else(|| cluster.clone(), |worker| cluster.on(worker))
+    }
+}
+
 /// The listeners of a proxy, which start and end together, with an admin service beside them.
 pub(crate) struct Program {
     registry: Registry,
     log: Option<AccessLogLayer>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     addresses: Vec<String>,
-    servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    servers: Vec<Pin<Box<dyn Future<Output = Result<(), ListenError>>>>>,
+    per_core: bool,
     admin: (admin::Builder, Option<Bound>),
 }
 
@@ -76,6 +89,7 @@ impl Program {
             stop: Box::pin(signal::stop()?),
             addresses: Vec::new(),
             servers: Vec::new(),
+            per_core: flags.per_core,
             admin: (Admin::builder(registry.drain().clone()), listening),
             registry,
         })
@@ -99,14 +113,25 @@ impl Program {
         self.log.clone()
     }
 
-    /// Will serve this, and say where it `does` what it does.
-    pub(crate) fn serve(mut self, does: &str, listening: Bound, app: impl HttpService) -> Self {
+    /// Will serve what `app` makes, once or for each core, and say where it `does` what it does.
+    pub(crate) fn serve<S: HttpService>(
+        mut self,
+        does: &str,
+        listening: Bound,
+        mut app: impl FnMut(Core<'_>) -> S + 'static,
+    ) -> Self {
         for address in listening.local_addrs() {
             self.addresses.push(format!("{does} on {address}"));
             self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
         }
-        let drain = self.registry.drain().clone();
-        self.servers.push(Box::pin(serve(listening, app, drain.clone(), drain.started())));
+        let (drain, stop) = (self.registry.drain().clone(), self.registry.drain().started());
+        self.servers.push(match self.per_core {
+            false => Box::pin(serve(listening, app(Core(None)), drain, stop).map(Ok)),
+            true => {
+                let app = move |worker: &Worker| app(Core(Some(worker)));
+                Box::pin(serve_per_core(listening, app, drain, stop))
+            }
+        });
         self
     }
 
@@ -132,7 +157,7 @@ impl Program {
             io::Result::Ok(())
         };
         tokio::select! {
-            _ = join_all(self.servers) => {}
+            served = try_join_all(self.servers) => drop(served?),
             () = admin => {}
             second = signals => second?,
         }

@@ -27,4 +27,4 @@
 
 mod serve;
 
-pub use self::serve::{serve, serve_app};
+pub use self::serve::{serve, serve_app, serve_per_core};

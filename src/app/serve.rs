@@ -1,15 +1,16 @@
 //! Serving in step with what health checks say.
 
-use std::future::pending;
+use std::{convert::Infallible, future::pending};
 
 use bytes::Bytes;
 use http_body::Body;
 use tower_layer::Layer;
 
 use crate::{
+    connect::Worker,
     error::BoxError,
     health_service::HealthServiceLayer,
-    server::{Bound, HttpService, Phase},
+    server::{Bound, Handle, HttpService, ListenError, Phase},
     serving::{Drain, Registry},
     shim::{HealthShimLayer, Match, Source},
 };
@@ -29,27 +30,53 @@ pub async fn serve<S: HttpService>(
     shutdown: impl Future<Output = ()>,
 ) {
     let handle = listening.handle();
-    let stop = async {
-        tokio::select! {
-            () = shutdown => {}
-            () = drain.started() => {}
-        }
-        // Before the server lingers, so that the whole linger is there to be noticed in.
-        drain.start();
-    };
-    let in_step = async {
+    in_step(handle, &drain, listening.serve(service, stop(&drain, shutdown))).await;
+}
+
+/// The same with a runtime per core; see [`Server::per_core`](crate::server::Server::per_core).
+///
+/// # Errors
+///
+/// When a thread or a runtime cannot be had.
+pub async fn serve_per_core<F, S>(
+    listening: Bound,
+    factory: F,
+    drain: Drain,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ListenError>
+where
+    F: FnMut(&Worker) -> S,
+    S: HttpService,
+{
+    let handle = listening.handle();
+    in_step(handle, &drain, listening.per_core(factory).serve(stop(&drain, shutdown))).await
+}
+
+async fn stop(drain: &Drain, shutdown: impl Future<Output = ()>) {
+    tokio::select! {
+        () = shutdown => {}
+        () = drain.started() => {}
+    }
+    // Before the server lingers, so that the whole linger is there to be noticed in.
+    drain.start();
+}
+
+/// Drives a server, and sees to it that what health checks say keeps step with it.
+async fn in_step<T>(handle: Handle, drain: &Drain, serving: impl Future<Output = T>) -> T {
+    let follow = async {
         // The server's own handle may have begun it.
         handle.reached(Phase::Lingering).await;
         drain.start();
         handle.reached(Phase::Closing).await;
         drain.close();
-        pending().await
+        pending::<Infallible>().await
     };
-    tokio::select! {
-        () = listening.serve(service, stop) => {}
-        () = in_step => {}
-    }
+    let served = tokio::select! {
+        served = serving => served,
+        never = follow => match never {},
+    };
     drain.close();
+    served
 }
 
 /// Serves with health checks beside the service, and drains as [`serve`] does, by the registry's switch.

@@ -71,9 +71,9 @@ impl Unfinished {
         }
     }
 
-    fn expire(mut self) {
+    fn expire(mut self, late: &Error) {
         if let Some((record, in_flight)) = self.parts.take() {
-            drop(in_flight);
+            Record::attempt_expired(&self.observer, in_flight, late);
             self.observer.stats.expired();
             record.ended(&self.observer, Code::DeadlineExceeded, Instant::now());
         }
@@ -157,7 +157,7 @@ where
         {
             let late = too_late(endpoint).because(error.clone());
             if let Some(call) = this.call.take() {
-                call.expire();
+                call.expire(&late);
             }
             return Poll::Ready(Some(Err(late)));
         }
@@ -183,10 +183,11 @@ where
             && deadline.poll(cx).is_ready()
         {
             this.inner.set(None);
+            let late = too_late(endpoint);
             if let Some(call) = this.call.take() {
-                call.expire();
+                call.expire(&late);
             }
-            return Poll::Ready(Some(Err(too_late(endpoint))));
+            return Poll::Ready(Some(Err(late)));
         }
         polled
     }

@@ -139,7 +139,13 @@ where
                             continue;
                         }
                     },
-                    Poll::Pending if call.is_late(cx) => no_response_in_time(endpoint.as_ref()),
+                    Poll::Pending if call.is_late(cx) => {
+                        let late = no_response_in_time(endpoint.as_ref());
+                        if let Some(in_flight) = in_flight.take() {
+                            Record::attempt_expired(&call.core.observer, in_flight, &late);
+                        }
+                        late
+                    }
                     Poll::Pending => return Poll::Pending,
                 },
             };

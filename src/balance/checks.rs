@@ -63,10 +63,12 @@ impl<C> Checks<C> {
     ) -> Result<(Self, Option<Watcher>), Error> {
         let (sender, verdicts) = mpsc::unbounded_channel();
         let Settings { await_verdicts, eject, panic, slow_start } = settings;
+        let invalid = |bad: String| Error::new(Code::InvalidArgument, Phase::Build, bad);
+        slow_start.map_or(Ok(()), |slow_start| slow_start.check()).map_err(|bad| invalid(bad.to_string()))?;
         let ejection = eject
             .map(|eject| Ejection::new(eject, Instant::now()))
             .transpose()
-            .map_err(|bad| Error::new(Code::InvalidArgument, Phase::Build, bad.to_string()))?;
+            .map_err(|bad| invalid(bad.to_string()))?;
         let (watcher, ejection) = ejection.unzip();
         let (admission, census) = (Admission::new(panic, slow_start), Census::default());
         let checks = Self {
@@ -167,7 +169,10 @@ impl<C> Checks<C> {
     }
 
     /// Decides whom to admit, and tells how many there are.
-    pub(crate) fn admit(&mut self, plane: &mut Plane<C>, now: Instant) {
+    pub(crate) fn admit(&mut self, plane: &mut Plane<C>, now: Instant)
+    where
+        C: Send + Sync + 'static,
+    {
         let was_panicking = self.admission.is_panicking;
         self.census = self.admission.admit(&mut plane.members, now);
         let Census { healthy, ready, .. } = self.census;

@@ -259,8 +259,9 @@ impl<C: Connect> Control<C> {
             }
             Wants::First(order) => {
                 let order: Vec<usize> = order.into_iter().filter(|&i| i < set.len()).collect();
-                let is_ready =
-                    |&i: &usize| plane.members.at(i).is_some_and(|member| member.state.ready.is_some());
+                let is_ready = |&i: &usize| {
+                    plane.members.at(i).is_some_and(|member| member.state.progress() == Progress::Ready)
+                };
                 let race = match order.iter().position(is_ready) {
                     Some(winner) => Race::won_by(winner, order.len(), Instant::now()),
                     None => Race::new(order.len(), Instant::now()),
@@ -274,15 +275,8 @@ impl<C: Connect> Control<C> {
         let Some((race, order)) = &mut self.race else { return };
         let mut plane = self.shared.plane();
         let entrants = race.step(Instant::now(), |contender| {
-            match order
-                .get(contender)
-                .and_then(|&i| plane.members.at(i))
-                .map(|member| &member.state.rest.status)
-            {
-                Some(Status::Ready) => Progress::Ready,
-                Some(Status::Failed(_)) => Progress::Failed,
-                _ => Progress::Pending,
-            }
+            let member = order.get(contender).and_then(|&i| plane.members.at(i));
+            member.map_or(Progress::Pending, |member| member.state.progress())
         });
         let wanted = match entrants {
             Entrants::First(count) => order.get(..count).unwrap_or_default(),

@@ -19,7 +19,9 @@ use crate::{balance::plane::Plane, discover::Resolve, endpoint::EndpointSet, err
 pub(crate) type Found = Option<Result<Arc<EndpointSet>, Error>>;
 
 /// A resolver that yields what another balancer has found. It does not keep that one alive.
-pub(crate) struct Follow(Pin<Box<dyn Future<Output = Option<(Found, watch::Receiver<Found>)>> + Send>>);
+pub(crate) struct Follow(Next);
+
+type Next = Pin<Box<dyn Future<Output = Option<(Found, watch::Receiver<Found>)>> + Send>>;
 
 impl Follow {
     pub(crate) fn new(mut found: watch::Receiver<Found>) -> Self {

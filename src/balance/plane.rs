@@ -6,6 +6,7 @@ use crate::{
     balance::{
         members::{Member, Members},
         probing::Probing,
+        race::Progress,
         snapshot::{Choice, Snapshot},
         standing::Standing,
         state::Connectivity,
@@ -77,6 +78,17 @@ impl<C> Held<C> {
         cause.cloned().unwrap_or_else(|| "awaits its first verdict".into())
     }
 
+    /// How far it has come in a race. One that is unfit has lost, connected or not, and one that awaits its verdict has
+    /// not won yet.
+    pub(crate) fn progress(&self) -> Progress {
+        match &self.rest.status {
+            Status::Ready if self.standing.is_awaiting() => Progress::Pending,
+            Status::Ready if self.standing.is_fit() => Progress::Ready,
+            Status::Ready | Status::Failed(_) => Progress::Failed,
+            Status::Idle | Status::Connecting => Progress::Pending,
+        }
+    }
+
     /// The endpoint as the picker gets it, if it may have calls.
     pub(crate) fn admitted(&self) -> Option<&ReadyEndpoint> {
         self.ready.as_ref().filter(|_| self.standing.is_admitted())
@@ -90,11 +102,20 @@ impl<C: Send + Sync + 'static> Held<C> {
 
     /// The connections are these now.
     pub(crate) fn connected(&mut self, endpoint: &Arc<Endpoint>, lanes: Lanes<C>) {
-        let ready = || ReadyEndpoint::connected(endpoint.clone(), self.rest.load.clone(), lanes.clone());
-        self.ready = (!lanes.open.is_empty()).then(ready);
-        if let Some(probing) = &self.rest.probing {
+        let first = |lanes: &Lanes<C>| lanes.open.first().map(|lane| Arc::as_ptr(&lane.connection));
+        let is_another = self.lanes().and_then(first) != first(&lanes);
+        if let Some(probing) = self.rest.probing.as_ref().filter(|_| is_another) {
             probing.lend(lanes.open.first());
         }
+        let ready = || ReadyEndpoint::connected(endpoint.clone(), self.rest.load.clone(), lanes.clone());
+        self.ready = (!lanes.open.is_empty()).then(ready);
+        self.serve_waiting(self.standing.is_admitted());
+    }
+
+    /// Whether streams that come free go to calls that wait for one: only those to an endpoint that calls may go to.
+    pub(crate) fn serve_waiting(&self, serves: bool) {
+        let lanes = self.lanes().into_iter().flat_map(|lanes| &lanes.open);
+        lanes.for_each(|lane| lane.gate.serve_waiting(serves));
     }
 
     /// The endpoint has other attributes now.

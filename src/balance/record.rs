@@ -82,6 +82,13 @@ impl Record {
         self.attempt_over(in_flight, error.code(), outcome, now);
     }
 
+    /// The deadline ended the attempt. To A50 that is a status like any other.
+    pub(crate) fn attempt_expired(observer: &Observer, in_flight: InFlight, error: &Error) {
+        if let Some(watcher) = &observer.watcher {
+            watcher.broke(&in_flight, error, Outcome::Cancelled);
+        }
+    }
+
     fn attempt_over(&self, in_flight: InFlight, code: Code, outcome: Outcome, now: Instant) {
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));

@@ -76,7 +76,10 @@ impl Admission {
     }
 
     /// Admits whoever is ready and fit; in panic, whoever is ready and has had a verdict.
-    pub(crate) fn admit<C>(&mut self, members: &mut Members<Held<C>>, now: Instant) -> Census {
+    pub(crate) fn admit<C>(&mut self, members: &mut Members<Held<C>>, now: Instant) -> Census
+    where
+        C: Send + Sync + 'static,
+    {
         let (mut census, mut fit) = (Census::default(), 0);
         for member in members.iter() {
             let (standing, ready) = (&member.state.standing, member.state.ready.is_some());
@@ -99,6 +102,7 @@ impl Admission {
             let standing = &mut state.standing;
             let may = standing.is_fit() || self.is_panicking && !standing.is_awaiting();
             let admitted = may && state.ready.is_some();
+            let changes = admitted != standing.is_admitted();
             match (admitted, standing.admitted) {
                 (true, None) => {
                     standing.admitted = Some(now);
@@ -107,6 +111,10 @@ impl Admission {
                 (false, Some(_)) => standing.admitted = None,
                 _ => {}
             }
+            if changes {
+                state.serve_waiting(admitted);
+            }
+            let standing = &state.standing;
             if let (Some(slow_start), Some(ready)) = (self.slow_start, &mut state.ready) {
                 let weight = member.endpoint.weight();
                 let elapsed = standing.admitted.map(|at| now.saturating_duration_since(at));

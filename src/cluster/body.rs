@@ -27,6 +27,7 @@ pub struct Body(#[pin] Kind);
 
 #[pin_project(project = Projected)]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Kind {
     Forwarded {
         #[pin]

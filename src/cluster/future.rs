@@ -27,6 +27,7 @@ pub struct ResponseFuture<B: RequestBody>(#[pin] State<B>);
 
 #[pin_project(project = Projected)]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum State<B: RequestBody> {
     Forward {
         #[pin]
@@ -74,7 +75,12 @@ impl<B: RequestBody> Future for ResponseFuture<B> {
                 let Some(active) = active.take() else { return Poll::Pending };
                 Poll::Ready(match result {
                     Ok(response) => Ok(response.map(|body| Body::forwarded(body, *caller, active))),
-                    Err(error) if *refuses && error.is_safe_to_retry() => Err(Unprocessed::new(error)),
+                    // A malformed or an expired deadline is what it is elsewhere, too.
+                    Err(error)
+                        if *refuses && error.is_safe_to_retry() && error.code() == Code::Unavailable =>
+                    {
+                        Err(Unprocessed::new(error))
+                    }
                     Err(error) => Ok(local(*caller, error)),
                 })
             }

@@ -8,7 +8,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 
-use crate::{random::Random, server::ConnectInfo};
+use crate::{connect::hop::strip_hop_by_hop, random::Random, server::ConnectInfo};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -31,6 +31,8 @@ impl Rules {
     }
 
     pub(super) fn apply<B>(&self, request: &mut Request<B>) {
+        // First, so that a caller cannot name in `connection` what is added here, and have it removed again.
+        strip_hop_by_hop(request.headers_mut());
         if let Some(authority) = self.authority.clone().or_else(|| host(request.uri(), request.headers())) {
             *request.uri_mut() = with_authority(request.uri(), authority);
         }
@@ -145,6 +147,14 @@ mod tests {
         assert_eq!(applied(&rules(), Request::get("/")).headers()["x-forwarded-proto"], "http");
         let told = applied(&rules(), Request::get("/").header("x-forwarded-proto", "https"));
         assert_eq!(told.headers()["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn a_caller_cannot_have_removed_what_is_added() {
+        let request =
+            applied(&rules(), Request::get("/").header("connection", "x-request-id, x-forwarded-for, close"));
+        assert!(!request.headers().contains_key("connection"), "the next hop would remove what it names");
+        assert!(request.headers().contains_key("x-request-id"));
     }
 
     #[test]

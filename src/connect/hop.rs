@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -10,7 +10,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// RFC 9113, 8.2.2: connection-specific fields make a message malformed; of `te` only `trailers` may stay.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Almost no call has any, and looking for each by name would cost each call a hash for every one of them.
     let harmless = |name: &HeaderName, value: &HeaderValue| name == TE && value == "trailers";
     if !headers.iter().any(|(name, value)| is_hop_by_hop(name) && !harmless(name, value)) {
@@ -30,8 +30,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TRANSFER_ENCODING, UPGRADE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, UPGRADE] {
         headers.remove(name);
+    }
+    // RFC 9112, 6.3: the length that it overrode is not true, and must not stay.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
     }
     if headers.get(TE).is_some_and(|te| te != "trailers") {
         let trailers = headers

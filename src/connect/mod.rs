@@ -3,7 +3,7 @@
 pub mod connector;
 pub mod dial;
 pub mod gate;
-mod hop;
+pub(crate) mod hop;
 #[cfg(feature = "proxy")]
 pub mod http1;
 pub mod http2;

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -10,29 +10,36 @@ use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 
 use crate::{
-    answer,
-    deadline::timer::Timer,
+    deadline::{timer::Timer, watched::Watched},
     error::BoxError,
-    reply::{self, Caller},
+    reply,
 };
 
 /// The body of a response with a deadline.
 #[pin_project]
 #[derive(Debug)]
-pub struct Body<B> {
-    /// `None` once it has ended, or the deadline has passed.
-    #[pin]
-    body: Option<answer::Body<reply::Body, B>>,
-    timer: Option<Timer>,
+pub struct Body<B>(#[pin] Kind<B>);
+
+#[pin_project(project = Projected)]
+#[derive(Debug)]
+enum Kind<B> {
+    Own(#[pin] reply::Body),
+    Unlimited(#[pin] B),
+    Limited(Watched<B>),
 }
 
 impl<B> Body<B> {
     pub(super) fn own(body: reply::Body) -> Self {
-        Self { body: Some(answer::Body::own(body)), timer: None }
+        Self(Kind::Own(body))
     }
+}
 
+impl<B: http_body::Body + Send + 'static> Body<B> {
     pub(super) fn inner(body: B, timer: Option<Timer>) -> Self {
-        Self { body: Some(answer::Body::inner(body)), timer }
+        Self(match timer {
+            Some(timer) if !body.is_end_stream() => Kind::Limited(Watched::new(body, timer)),
+            _ => Kind::Unlimited(body),
+        })
     }
 }
 
@@ -47,44 +54,28 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        if body.is_end_stream() {
-            return Poll::Ready(None);
+        match self.project().0.project() {
+            Projected::Own(body) => {
+                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+            }
+            Projected::Unlimited(body) => body.poll_frame(cx).map_err(Into::into),
+            Projected::Limited(body) => body.poll_frame(cx),
         }
-        // First the deadline: a body that always has something to send must not escape it.
-        if let Some(timer) = this.timer
-            && timer.poll(cx).is_ready()
-        {
-            this.body.set(None);
-            return Poll::Ready(Some(match timer.caller() {
-                Caller::Grpc => Ok(Frame::trailers(timer.trailers())),
-                Caller::Http => Err(timer.elapsed().into()),
-            }));
-        }
-        let frame = ready!(body.poll_frame(cx));
-        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            // It has ended in time, and nothing may follow.
-            this.body.set(None);
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        match &self.0 {
+            Kind::Own(body) => body.is_end_stream(),
+            Kind::Unlimited(body) => body.is_end_stream(),
+            Kind::Limited(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(body) = &self.body else { return SizeHint::with_exact(0) };
-        let mut hint = body.size_hint();
-        // Trailers may end a gRPC response early: it must not promise a length.
-        if self.timer.as_ref().is_some_and(|timer| timer.caller() == Caller::Grpc) && !body.is_end_stream() {
-            let upper = hint.upper();
-            hint = SizeHint::new();
-            if let Some(upper) = upper {
-                hint.set_upper(upper);
-            }
+        match &self.0 {
+            Kind::Own(body) => body.size_hint(),
+            Kind::Unlimited(body) => body.size_hint(),
+            Kind::Limited(body) => body.size_hint(),
         }
-        hint
     }
 }

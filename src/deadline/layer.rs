@@ -105,7 +105,7 @@ impl<S> Deadline<S> {
 impl<S, B, R> Service<Request<B>> for Deadline<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
-    R: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+    R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Body<R>>;
     type Error = S::Error;

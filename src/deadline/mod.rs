@@ -49,14 +49,15 @@
 //! 4, DEADLINE_EXCEEDED, alone or as the trailers of a response that has begun; any other caller gets 504, or a body
 //! that ends with the error [`Elapsed`]. A status that the inner service sends later than that is not heard.
 //!
-//! A body is watched while it is read. When its reader stands still with nothing more to send to, the deadline takes
-//! effect as it reads on or goes away.
+//! That holds for a client that stands still, too: the call upstream ends in time, and the client is told when it reads
+//! on. What a body with a deadline pays for it is two allocations and a timer.
 
 mod body;
 mod elapsed;
 mod future;
 mod layer;
 mod timer;
+mod watched;
 
 pub use self::{
     body::Body,

@@ -234,6 +234,27 @@ async fn after_headers_grpc_gets_trailers_and_the_inner_body_is_dropped_at_once(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_stands_still_does_not_hold_the_call_upstream_and_is_told_when_it_reads_on() {
+    for reads in [0, 1] {
+        let (frames, inner) = scripted();
+        let response = DeadlineLayer::new().layer(inner).oneshot(grpc(Some("300m"))).await.unwrap();
+        let mut body = response.into_body();
+        for _ in 0..reads {
+            frames.send(Ok(Frame::data("one".into()))).unwrap();
+            body.frame().await.unwrap().unwrap();
+        }
+        frames.send(Ok(Frame::data("never read".into()))).unwrap();
+        sleep(299 * MS).await;
+        assert!(!frames.is_closed());
+        sleep(2 * MS).await;
+        assert!(frames.is_closed(), "after {reads} reads");
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], "4");
+        assert!(body.frame().await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_headers_others_get_an_error() {
     let (frames, inner) = scripted();
     let service = DeadlineLayer::new().cap(2 * MS).layer(inner);

@@ -22,7 +22,7 @@ pub(super) struct Timer {
     caller: Caller,
     limit: Duration,
     at: Instant,
-    /// Made when the call first has to wait; then it goes with the call into its response's body.
+    /// Made when it is first asked; then it goes with the call into its response's body.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -34,6 +34,10 @@ impl Timer {
 
     pub(super) fn caller(&self) -> Caller {
         self.caller
+    }
+
+    pub(super) fn at(&self) -> Instant {
+        self.at
     }
 
     pub(super) fn elapsed(&self) -> Elapsed {

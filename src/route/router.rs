@@ -55,6 +55,13 @@ impl<S> Router<S> {
         self.0.routes.iter().map(|(route, _)| route)
     }
 
+    /// The same routes to other services: those of another core, for one.
+    #[must_use]
+    pub fn map<T>(&self, mut map: impl FnMut(&S) -> T) -> Router<T> {
+        let routes = self.0.routes.iter().map(|(route, choice)| (route.clone(), choice.map(&mut map)));
+        Router::new(routes.collect(), Random::from_os())
+    }
+
     /// The route that takes this request.
     #[must_use]
     pub fn matching<B>(&self, request: &Request<B>) -> Option<&Route> {

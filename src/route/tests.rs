@@ -38,6 +38,14 @@ fn table(routes: impl IntoIterator<Item = Route>) -> Result<Router<()>, BuildErr
 }
 
 #[test]
+fn a_mapped_router_has_the_same_routes_to_other_services() {
+    let router = Router::builder().prefix("/a", 1).prefix("/b", 2).build().expect("valid").map(|n| n * 10);
+    let request = |path: &str| http::Request::get(path).body(()).expect("a request");
+    assert!(router.matching(&request("/a/x")).is_some() && router.matching(&request("/c")).is_none());
+    assert_eq!(router.routes().count(), 2);
+}
+
+#[test]
 fn a_prefix_ends_where_a_segment_ends_and_a_textual_one_anywhere() {
     let router = table([Route::prefix("/gateway.AliveService"), Route::text_prefix("/x")]).unwrap();
     for (path, by) in [

@@ -43,6 +43,11 @@ pub(super) struct Choice<S> {
 }
 
 impl<S> Choice<S> {
+    pub(super) fn map<T>(&self, map: &mut impl FnMut(&S) -> T) -> Choice<T> {
+        let services = self.services.iter().map(|(service, weight)| (map(service), *weight)).collect();
+        Choice { services, total: self.total }
+    }
+
     /// A service; always one, since the weights add up to the total.
     pub(super) fn pick(&self, random: &Random) -> Option<&S> {
         if let [(only, _)] = &*self.services {

@@ -15,7 +15,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! # let grpc = service_fn(async |request: Request<web::RequestBody<Full<Bytes>>>| {
-//! #     assert_eq!(request.headers()["content-type"], "application/grpc");
+//! #     assert_eq!(request.headers()["content-type"], "application/grpc+proto");
 //! #     let mut response = Response::new(Empty::<Bytes>::new().with_trailers(async {
 //! #         Some(Ok(HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))])))
 //! #     }));
@@ -34,7 +34,7 @@
 //! let response = app.oneshot(request).await?;
 //! assert_eq!(response.headers()["content-type"], "application/grpc-web+proto");
 //! assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
-//! assert_eq!(response.into_body().collect().await?.to_bytes(), "\u{80}\0\0\0\u{f}grpc-status:0\r\n".chars().map(|c| c as u8).collect::<Vec<_>>());
+//! assert_eq!(response.into_body().collect().await?.to_bytes()[..], *b"\x80\0\0\0\x0fgrpc-status:0\r\n");
 //! # Ok(()) }
 //! ```
 //!

@@ -1,11 +1,12 @@
 //! The whole layer, stimulus by stimulus, as a proxy has it.
 
-use std::{convert::Infallible, future::pending};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::HOST};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
+use tokio::time::{Instant, timeout};
 use tower::{ServiceExt, service_fn};
 
 use crate::{
@@ -21,6 +22,8 @@ type Received = Request<RequestBody<Full<Bytes>>>;
 fn boxed(body: impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static) -> Inner {
     body.map_err(Into::into).boxed()
 }
+
+const SOON: Duration = Duration::from_secs(20);
 
 const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
 
@@ -247,7 +250,7 @@ async fn a_grpc_status_wins_over_the_http_status_and_a_packed_page_is_not_unpack
     assert_eq!(header(&response, "content-encoding"), "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_bad_request_is_answered_whatever_the_inner_service_makes_of_it() {
     let reports = service_fn(async |request: Received| {
         let _ = request.into_body().collect().await;
@@ -263,10 +266,11 @@ async fn a_bad_request_is_answered_whatever_the_inner_service_makes_of_it() {
         pending::<Result<Response<Inner>, Infallible>>().await
     });
     let request = || ask("application/grpc-web-text", None, b"AAAA!AAA");
+    let start = Instant::now();
     for response in [
         GrpcWeb::new(reports).oneshot(request()).await.unwrap(),
         GrpcWeb::new(fails).oneshot(request()).await.unwrap(),
-        GrpcWeb::new(hangs).oneshot(request()).await.unwrap(),
+        timeout(SOON, GrpcWeb::new(hangs).oneshot(request())).await.unwrap().unwrap(),
     ] {
         let response = whole(response).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
@@ -275,6 +279,7 @@ async fn a_bad_request_is_answered_whatever_the_inner_service_makes_of_it() {
         assert_eq!(header(&response, "content-type"), "application/grpc-web+proto");
         assert_eq!(header(&response, "content-length"), "0");
     }
+    assert_eq!(start.elapsed(), Duration::ZERO, "the response is woken");
 }
 
 #[tokio::test]

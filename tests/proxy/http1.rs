@@ -11,10 +11,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpc_balance::server::{Handle, RequestBody, Server};
-use http::{Request, Response, Version};
-use http_body_util::{BodyExt as _, Full};
-use tokio::task::JoinHandle;
+use grpc_balance::{
+    Balance,
+    connect::http1::Http1Connector,
+    discover::{Fixed, Pushed},
+    endpoint::Endpoint,
+    grpc::Code,
+    server::{Handle, RequestBody, Server},
+};
+use http::{Request, Response, Version, uri::Authority};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tower_service::Service as _;
 
 use crate::{
     Proxy,
@@ -163,4 +176,83 @@ async fn an_application_that_is_gone_is_503_and_one_that_comes_back_is_found() {
     };
     tokio::time::timeout(Duration::from_secs(10), back).await.expect("it is found");
     assert!(app.requests.load(SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn the_body_of_a_get_is_sent_on_too() {
+    let app = App::start("127.0.0.1:0").await;
+    let proxy = Proxy::configured([app.address], |builder| builder.http1());
+    let request = "GET /search HTTP/1.1\r\nhost: rest.test\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+                   4\r\nbody\r\n0\r\n\r\n";
+    let answer = http1(proxy.address, request).await;
+    assert!(answer.ends_with("\n\nbody"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_does_not_wait_behind_an_upload_that_was_answered_before_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    let app = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            open.push(tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("it reads");
+                while socket.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            }));
+        }
+    });
+    let proxy = Proxy::configured([address], |builder| builder.http1());
+    let mut uploading = TcpStream::connect(proxy.address).await.expect("it listens");
+    let begins = b"POST / HTTP/1.1\r\nhost: rest.test\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n";
+    uploading.write_all(begins).await.expect("it reads");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok") {
+        assert!(uploading.read_buf(&mut answer).await.expect("it answers") > 0, "{answer:?}");
+    }
+    let next = http1(proxy.address, "GET / HTTP/1.1\r\nhost: rest.test\r\nconnection: close\r\n\r\n");
+    let next = tokio::time::timeout(Duration::from_secs(3), next).await.expect("it is not held up");
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{next}");
+    app.abort();
+}
+
+#[tokio::test]
+async fn a_request_that_outlives_the_drain_limit_is_ended() {
+    let app = App::start("127.0.0.1:0").await;
+    let (handle, pushed) = Pushed::new();
+    let endpoint = Endpoint::new(app.address);
+    handle.insert(endpoint.clone());
+    let proxy = Proxy::configured([], |builder| {
+        builder.resolver(pushed).http1().drain_limit(Duration::from_millis(50))
+    });
+    let client = Client::connect(proxy.address).await;
+    let hanging = tokio::spawn(async move { client.send(get("/hang")).await });
+    while app.requests.load(SeqCst) < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    handle.remove(endpoint.key());
+    let ended = tokio::time::timeout(Duration::from_secs(3), hanging).await.expect("it is cut short");
+    let seen = ended.expect("no panic").expect("it is answered");
+    assert_eq!(seen.head.status(), 503);
+    assert!(text(&seen.data).contains("removed"), "{}", text(&seen.data));
+}
+
+#[tokio::test]
+async fn a_request_body_that_fails_is_not_held_against_the_endpoint() {
+    let app = App::start("127.0.0.1:0").await;
+    let connector = Http1Connector::builder(Authority::from_static("app.test")).build_http1().expect("valid");
+    let endpoints = Fixed::new([Endpoint::new(app.address)]);
+    let mut balance = Balance::builder(endpoints, connector).build().expect("in a runtime");
+    let frames = [Ok(Frame::data(Bytes::from("half"))), Err(std::io::Error::other("the caller went away"))];
+    let body = StreamBody::new(futures_util::stream::iter(frames));
+    let request = Request::post("/users").body(body).expect("a request");
+    let error = balance.call(request).await.map(drop).expect_err("it is not whole");
+    assert_eq!(error.code(), Code::Cancelled, "{error}");
+    assert_eq!(balance.stats().endpoints[0].failed, 0);
 }

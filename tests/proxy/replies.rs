@@ -36,6 +36,7 @@ async fn a_refused_connection_is_told_to_grpc_in_one_header_block_and_to_http_as
     let seen =
         client.send(Request::get("http://proxy.test/").body(()).unwrap()).await.expect("it is answered");
     assert_eq!(seen.head.status(), 503);
+    assert!(seen.end.expect("it ends well").is_none(), "no trailers");
     assert!(String::from_utf8(seen.data).unwrap().contains(&nobody.to_string()));
     let answer = http1(proxy.address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -108,6 +109,11 @@ async fn what_nobody_processed_is_refused_where_a_proxy_in_front_can_go_elsewher
     // A proxy in front of two such proxies loses nothing.
     let backend = Greeter::start("a").await;
     let well = Proxy::configured([backend.address()], |builder| builder.refuse_unprocessed(true));
+    // What would fare no better elsewhere is answered.
+    let mut malformed = grpc(HELLO);
+    malformed.headers_mut().insert("grpc-timeout", "soon".parse().unwrap());
+    let seen = Client::connect(well.address).await.send(malformed).await.expect("it is answered");
+    assert_eq!(seen.head.headers()["grpc-status"], "3");
     let front = Proxy::configured([proxy.address, well.address], |builder| builder.policy(RoundRobin::new()));
     let mut client = crate::support::pb::helloworld::greeter_client::GreeterClient::new(front.channel());
     for _ in 0..20 {

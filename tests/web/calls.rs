@@ -73,7 +73,7 @@ async fn errors_are_told_with_code_message_and_details() {
         let client = Client::new(served.address, way);
         let at_once = EchoRequest { status: failing(9), ..EchoRequest::default() };
         let answer = client.call("Unary", &[at_once]).await;
-        assert_eq!(answer.status(), ("9", "caf%C3%A9, 100 %25"));
+        assert_eq!(answer.status(), ("9", "caf%C3%A9,%20100%20%25"));
         assert!(answer.trailers.is_none(), "without a body it stays in the headers");
         assert_eq!(answer.headers["content-length"], "0");
         assert_eq!(answer.headers["grpc-status-details-bin"], "AJ+S");
@@ -81,7 +81,7 @@ async fn errors_are_told_with_code_message_and_details() {
 
         let after_data = EchoRequest { replies: 2, status: failing(15), ..EchoRequest::default() };
         let answer = client.call("Download", &[after_data]).await;
-        assert_eq!((answer.messages.len(), answer.status()), (2, ("15", "caf%C3%A9, 100 %25")));
+        assert_eq!((answer.messages.len(), answer.status()), (2, ("15", "caf%C3%A9,%20100%20%25")));
         assert_eq!(answer.trailers.unwrap()["grpc-status-details-bin"], "AJ+S");
     }
 }

@@ -130,7 +130,10 @@ pub(crate) async fn read(mode: Mode, response: Response<Incoming>) -> Answer {
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => text.extend_from_slice(&frame.into_data().expect("no trailers but in the body")),
-            Err(_) => answer.broken = true,
+            Err(_) => {
+                answer.broken = true;
+                break;
+            }
         }
     }
     let bytes = match mode {

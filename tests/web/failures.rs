@@ -19,8 +19,8 @@ use grpc_balance::{
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{sync::mpsc, task::yield_now, time::timeout};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tower::service_fn;
 
 use crate::{
@@ -33,12 +33,14 @@ type Answered = Response<UnsyncBoxBody<Bytes, BoxError>>;
 const SOON: Duration = Duration::from_secs(20);
 const MESSAGE: &[u8] = b"\0\0\0\0\x04\x0a\x02hi";
 
-/// A gRPC backend whose replies consist of these frames.
+/// A gRPC backend whose replies consist of these frames, each flushed.
 fn sending(frames: fn() -> Vec<Result<&'static [u8], BoxError>>) -> Served {
     Served::around(service_fn(move |_: Request<RequestBody<Received>>| async move {
-        let frames =
-            frames().into_iter().map(|frame| frame.map(|data| Frame::data(Bytes::from_static(data))));
-        Ok::<_, Infallible>(grpc(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()))
+        let frames = futures_util::stream::iter(frames()).then(|frame| async {
+            yield_now().await;
+            frame.map(|data| Frame::data(Bytes::from_static(data)))
+        });
+        Ok::<_, Infallible>(grpc(StreamBody::new(frames).boxed_unsync()))
     }))
 }
 

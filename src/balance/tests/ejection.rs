@@ -148,6 +148,28 @@ async fn a50_compares_success_rates_at_each_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_is_no_ok_to_a50() {
+    let rule = SuccessRate::a50().volume(10);
+    let mut set = Set::of(5, Eject::a50().success_rate(rule)).await;
+    for _ in 0..100 {
+        let mut request = request();
+        request.headers_mut().insert("grpc-timeout", "50m".parse().expect("a value"));
+        let mut call = Box::pin(set.balance.call(request));
+        assert!(poll!(&mut call).is_pending());
+        let arrived = |(number, peer): (&u16, &mut Peer)| Some((*number, peer.received()?));
+        let (number, received) = set.peers.iter_mut().find_map(arrived).expect("the call was sent");
+        if number == 4 {
+            assert_eq!(call.await.expect_err("nobody answers").code(), Code::DeadlineExceeded);
+        } else {
+            received.status(Code::Ok);
+            call.await.expect("it is answered");
+        }
+    }
+    set.pass(11).await;
+    assert_eq!(set.balance.health().now().ejected_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_connections_count_as_failures_of_local_origin() {
     let mut set = Set::of(3, Eject::new()).await;
     for _ in 0..15 {

@@ -1,6 +1,14 @@
 //! Who gets calls when endpoints are unwell, and what the health handle tells.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::poll;
 use tokio::{sync::mpsc, time::Instant};
@@ -16,7 +24,7 @@ use crate::{
     discover::PushedHandle,
     grpc::Code,
     health::{Panic, Verdict},
-    policy::{P2c, Policy, RoundRobin},
+    policy::{P2c, PickFirst, Policy, RoundRobin},
     slow_start::SlowStart,
 };
 
@@ -28,17 +36,23 @@ struct Probed {
     wards: mpsc::UnboundedReceiver<Ward>,
     verdicts: HashMap<u16, VerdictSender>,
     peers: HashMap<u16, Peer>,
+    lent: Arc<AtomicUsize>,
 }
 
-/// Hands those who are to be probed to the test.
-struct ByHand(mpsc::UnboundedSender<Ward>);
+/// Hands those who are to be probed to the test, and counts the connections that are lent to their probes.
+struct ByHand(mpsc::UnboundedSender<Ward>, Arc<AtomicUsize>);
 
 impl Prepare<Scripted> for ByHand {
     fn prepare(self: Box<Self>, _: Kit<'_, Scripted>) -> StartProbe<<Scripted as Connect>::Connection> {
         Arc::new(move |ward: Ward| -> Probing<Line> {
             let endpoint = ward.endpoint.clone();
             self.0.send(ward).expect("the test goes on");
-            Probing::new(tokio::spawn(std::future::pending::<()>()).abort_handle(), endpoint)
+            let lent = self.1.clone();
+            Probing::new(tokio::spawn(std::future::pending::<()>()).abort_handle(), endpoint).lend_to(
+                move |_| {
+                    lent.fetch_add(1, Relaxed);
+                },
+            )
         })
     }
 }
@@ -47,8 +61,9 @@ impl Probed {
     fn new(configure: impl FnOnce(Builder<Scripted>) -> Builder<Scripted>) -> Self {
         let (handle, builder, dialled) = pushed();
         let (sender, wards) = mpsc::unbounded_channel();
-        let balance = configure(builder.prepare(ByHand(sender))).build().expect("in a runtime");
-        Self { handle, balance, dialled, wards, verdicts: HashMap::new(), peers: HashMap::new() }
+        let lent = Arc::<AtomicUsize>::default();
+        let balance = configure(builder.prepare(ByHand(sender, lent.clone()))).build().expect("in a runtime");
+        Self { handle, balance, dialled, wards, verdicts: HashMap::new(), peers: HashMap::new(), lent }
     }
 
     /// Adds endpoints and accepts the connections to them.
@@ -239,6 +254,82 @@ async fn the_health_handle_counts_and_outlives_the_balancer_as_unhealthy() {
     settle().await;
     assert!(health.now().is_over());
     assert_eq!(health.now().healthy_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_an_unfit_endpoint_that_comes_free_keeps_no_call_from_a_fit_one() {
+    let mut probed = Probed::new(|builder| builder.policy(RoundRobin::seeded(1)));
+    probed.add([1, 2]).await;
+    for number in [1, 2] {
+        probed.peers[&number].set_max_streams(1).await;
+        probed.passes(number).await;
+    }
+    let mut balance = probed.balance.clone();
+    let mut calls = vec![Box::pin(balance.call(request())), Box::pin(balance.call(request()))];
+    for call in &mut calls {
+        assert!(poll!(call).is_pending());
+    }
+    probed.fails(2).await;
+    let mut waiting = Box::pin(balance.call(request()));
+    assert!(poll!(&mut waiting).is_pending());
+    for number in [2, 1] {
+        probed.peers.get_mut(&number).expect("a peer").received().expect("one each").status(Code::Ok);
+        settle().await;
+        let mut left = Vec::new();
+        for mut call in calls {
+            // The one whose answer has come lets go of its stream.
+            if poll!(&mut call).is_pending() {
+                left.push(call);
+            }
+        }
+        calls = left;
+    }
+    assert!(calls.is_empty());
+    assert!(poll!(&mut waiting).is_pending());
+    settle().await;
+    assert_eq!((probed.peers[&1].calls_waiting(), probed.peers[&2].calls_waiting()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pick_first_goes_on_to_the_next_when_its_endpoint_is_unfit() {
+    let mut probed = Probed::new(|builder| builder.policy(PickFirst::new()));
+    probed.handle.replace([endpoint(1), endpoint(2)]);
+    let peer = probed.dialled.accept().await;
+    probed.peers.insert(1, peer);
+    for number in [1, 2] {
+        let ward = probed.wards.try_recv().expect("it is probed");
+        probed.verdicts.insert(number, ward.verdicts);
+    }
+    probed.passes(1).await;
+    assert_eq!(probed.who().await, [1]);
+    probed.fails(1).await;
+    let peer = probed.dialled.accept().await;
+    probed.peers.insert(2, peer);
+    probed.passes(2).await;
+    assert_eq!(probed.who().await, [2]);
+    probed.passes(1).await;
+    assert_eq!(probed.who().await, [2], "it stays with the one that it has");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_lent_a_connection_once_whatever_else_changes() {
+    let mut probed = Probed::new(|builder| builder);
+    probed.add([1]).await;
+    probed.passes(1).await;
+    let before = probed.lent.load(Relaxed);
+    probed.handle.insert(endpoint(1).with_weight(7));
+    settle().await;
+    assert_eq!(probed.lent.load(Relaxed), before, "a watch would await its verdict anew");
+    probed.peers[&1].break_off().await;
+    assert_eq!(probed.lent.load(Relaxed), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_start_out_of_range_is_named_at_build() {
+    let (_handle, builder, _dialled) = pushed();
+    let error = builder.slow_start(SlowStart::over(Duration::ZERO)).build().expect_err("no window");
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.to_string().contains("`window`"), "{error}");
 }
 
 /// The share of a new endpoint beside two old ones, over its window, against Envoy's formula.

@@ -35,7 +35,10 @@ mod room;
 #[cfg(all(test, not(model)))]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use self::sync::{AtomicUsize, Ordering::SeqCst};
 
@@ -45,6 +48,9 @@ pub use self::room::{Room, Waiting};
 pub struct Gate {
     live: AtomicUsize,
     max: AtomicUsize,
+    /// Whether those who wait are not to be given its permits. The model checker need not see it: whoever clears it
+    /// wakes them by other means.
+    withheld: AtomicBool,
     room: Arc<Room>,
 }
 
@@ -57,13 +63,18 @@ impl Gate {
     /// A gate with no permits, until [`set_max`](Self::set_max), whose freed permits go to those who wait in `room`.
     #[must_use]
     pub fn new(room: Arc<Room>) -> Self {
-        Self { live: AtomicUsize::new(0), max: AtomicUsize::new(0), room }
+        Self::with_max(0, room)
     }
 
     /// A gate that no peer limits.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self { live: AtomicUsize::new(0), max: AtomicUsize::new(usize::MAX), room: Arc::new(Room::new()) }
+        Self::with_max(usize::MAX, Arc::new(Room::new()))
+    }
+
+    fn with_max(max: usize, room: Arc<Room>) -> Self {
+        let (live, max) = (AtomicUsize::new(0), AtomicUsize::new(max));
+        Self { live, max, withheld: AtomicBool::new(false), room }
     }
 
     /// Sets the limit: the peer's SETTINGS_MAX_CONCURRENT_STREAMS, or 0 once the connection takes no more calls.
@@ -74,6 +85,12 @@ impl Gate {
         if max > 0 {
             self.room.serve(self);
         }
+    }
+
+    /// Whether permits go to those who wait for one, as they do at first: not while calls must not go to the endpoint,
+    /// or they would wait with a permit that is of no use in hand. Whoever lets them go there again wakes them.
+    pub(crate) fn serve_waiting(&self, serves: bool) {
+        self.withheld.store(!serves, SeqCst);
     }
 
     /// Takes a permit if there is one.

@@ -70,7 +70,7 @@ impl Room {
 
     /// Hands what room the gate has to those who wait.
     pub(super) fn serve(&self, gate: &Arc<Gate>) {
-        while self.waiting.load(SeqCst) > 0 {
+        while self.waiting.load(SeqCst) > 0 && !gate.withheld.load(SeqCst) {
             let Some(mut permit) = gate.try_acquire() else { return };
             loop {
                 let Some((_, slot)) = self.with_queue(|queue| queue.waiters.pop_front()) else {

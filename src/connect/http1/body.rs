@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{Http1, pool::Sender};
+use super::{Http1, pool::Sender, slot::Upload};
 use crate::{
     connect::Permit,
     error::{Error, Phase},
@@ -21,12 +21,18 @@ use crate::{
 pub struct Body {
     incoming: Incoming,
     /// `None` once the body has ended or failed.
-    carrier: Option<(Sender, Arc<Http1>, Permit)>,
+    carrier: Option<(Sender, Arc<Http1>, Permit, Upload)>,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, sender: Sender, pool: Arc<Http1>, permit: Permit) -> Self {
-        let mut body = Self { incoming, carrier: Some((sender, pool, permit)) };
+    pub(super) fn new(
+        incoming: Incoming,
+        sender: Sender,
+        pool: Arc<Http1>,
+        permit: Permit,
+        upload: Upload,
+    ) -> Self {
+        let mut body = Self { incoming, carrier: Some((sender, pool, permit, upload)) };
         body.release_at_end();
         body
     }
@@ -38,7 +44,9 @@ impl Body {
     }
 
     fn release(&mut self) {
-        if let Some((sender, pool, _permit)) = self.carrier.take() {
+        let Some((sender, pool, _permit, upload)) = self.carrier.take() else { return };
+        // The next request would wait behind an upload that goes on.
+        if upload.is_over() {
             pool.put_back(sender);
         }
     }
@@ -58,18 +66,26 @@ impl HttpBody for Body {
                 self.release_at_end();
                 Some(Ok(frame))
             }
-            None => {
-                self.release();
-                None
-            }
-            Some(Err(cause)) => {
-                let error = Error::new(Code::Unavailable, Phase::Stream, "the connection was lost");
-                let error = match self.carrier.take() {
-                    Some((_, pool, _)) => error.at(pool.endpoint.clone()),
-                    None => error,
-                };
-                Some(Err(error.because(cause)))
-            }
+            None => match self.carrier.as_ref().and_then(|(_, pool, ..)| pool.cause()) {
+                // Before hyper 1.12 the end of a connection could pass for the end of the body.
+                Some(cause) => {
+                    let error = Error::new(Code::Unavailable, Phase::Stream, "the connection was lost");
+                    let carrier = self.carrier.take();
+                    let error =
+                        carrier.map_or(error.clone(), |(_, pool, ..)| error.at(pool.endpoint.clone()));
+                    Some(Err(error.because(cause)))
+                }
+                None => {
+                    self.release();
+                    None
+                }
+            },
+            Some(Err(cause)) => Some(Err(match self.carrier.take() {
+                Some((_, pool, ..)) => pool.failed(cause),
+                None => {
+                    Error::new(Code::Unavailable, Phase::Stream, "the connection was lost").because(cause)
+                }
+            })),
         })
     }
 

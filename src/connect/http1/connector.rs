@@ -53,9 +53,10 @@ impl Connect for Http1Connector {
     fn connect(&self, endpoint: &Arc<Endpoint>) -> Connecting {
         let (dialler, endpoint) = (self.dialler.clone(), endpoint.clone());
         let attempt = async move {
-            let first = dialler.open(&endpoint).await?;
+            let (ended, end) = watch::channel(None);
+            let first = dialler.open(&endpoint, &end).await?;
             let (state, watch) = watch::channel(ConnectionState::Open { max_streams: usize::MAX });
-            let pool = Arc::new(Http1::new(endpoint, dialler, state, first));
+            let pool = Arc::new(Http1::new(endpoint, dialler, state, ended, first));
             let weak = Arc::downgrade(&pool);
             Ok(Established::new(pool, watch).cut_by(move |cause| {
                 if let Some(pool) = weak.upgrade() {

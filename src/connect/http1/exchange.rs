@@ -8,14 +8,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Request, Response, Uri, Version, header::HOST, uri::Authority};
+use http::{
+    HeaderValue, Request, Response, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    uri::Authority,
+};
+use http_body::Body as _;
 
 use super::{Body, Http1, slot::Slot};
-use crate::{
-    connect::{Permit, Replay, RequestBody, SendError, hop::strip_hop_by_hop},
-    error::{Error, Phase},
-    grpc::Code,
-};
+use crate::connect::{Permit, Replay, RequestBody, SendError, hop::strip_hop_by_hop};
 
 type Exchange<B> = Pin<Box<dyn Future<Output = Result<Response<Body>, SendError<B>>> + Send>>;
 
@@ -65,16 +66,24 @@ async fn exchange<B: RequestBody>(
         };
         if let Err(error) = sender.ready().await {
             if is_new {
-                return Err(SendError::Unsent(lost(&pool, error), request));
+                return Err(SendError::Unsent(pool.failed(error), request));
             }
             continue;
         }
-        let head = outgoing(&request, pool.authority());
+        let mut head = outgoing(&request, pool.authority());
+        let body = request.body();
+        if !body.is_end_stream()
+            && body.size_hint().exact().is_none()
+            && !head.headers().contains_key(CONTENT_LENGTH)
+        {
+            // Unless it is told, hyper takes it that a GET has no body.
+            head.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let (parts, body) = request.into_parts();
         let slot = Slot::new(body);
         match sender.try_send_request(head.map(|()| slot.body())).await {
             Ok(response) => {
-                let body = |incoming| Body::new(incoming, sender, pool, permit);
+                let body = |incoming| Body::new(incoming, sender, pool, permit, slot.upload());
                 let mut response = response.map(body);
                 strip_hop_by_hop(response.headers_mut());
                 return Ok(response);
@@ -82,7 +91,7 @@ async fn exchange<B: RequestBody>(
             Err(mut failed) => {
                 // The connection was closed under an idle one, and nothing was written to it.
                 let unsent = failed.take_message().is_some();
-                let error = lost(&pool, failed.into_error());
+                let error = pool.failed(failed.into_error());
                 let Some(body) = slot.take_back().filter(|_| unsent) else {
                     return Err(SendError::Failed(error));
                 };
@@ -93,12 +102,6 @@ async fn exchange<B: RequestBody>(
             }
         }
     }
-}
-
-fn lost(pool: &Http1, error: hyper::Error) -> Error {
-    let message =
-        if error.is_user() { "the request is not valid in HTTP/1.1" } else { "the connection was lost" };
-    Error::new(Code::Unavailable, Phase::Stream, message).at(pool.endpoint.clone()).because(error)
 }
 
 /// The head to send: the path alone, the authority as `host`, and no header of the connection that it came by.
@@ -137,6 +140,13 @@ mod tests {
         );
         assert_eq!(sent(Request::get("/")).headers()["host"], "app.test:3000");
         assert_eq!(head.version(), Version::HTTP_11);
+    }
+
+    #[test]
+    fn a_length_that_the_encoding_overrode_is_left_out() {
+        let head =
+            sent(Request::post("/").header("content-length", "5").header("transfer-encoding", "chunked"));
+        assert_eq!(head.headers().keys().collect::<Vec<_>>(), ["host"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{connector::DIAL_TIMEOUT, exchange::ResponseFuture, slot::SlotBody};
+use super::{
+    connector::DIAL_TIMEOUT,
+    exchange::ResponseFuture,
+    slot::{BodyFailed, SlotBody},
+};
 use crate::{
     connect::{
         Connection, ConnectionState, Permit, Replay, RequestBody,
@@ -47,14 +51,25 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) async fn open(&self, endpoint: &Arc<Endpoint>) -> Result<Sender, Error> {
+    /// `end`: what ends the connection, with the request on it, when it comes.
+    pub(super) async fn open(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        end: &watch::Receiver<Option<Error>>,
+    ) -> Result<Sender, Error> {
         let attempt = |address| {
             Box::pin(async move {
                 let io = self.dial.dial(address).await.map_err(failure::of_dial)?;
                 let (sender, connection) =
                     handshake(TokioIo::new(io)).await.map_err(|error| failure::of(error.into()))?;
-                // It ends with the sender, or with the peer.
-                self.runtime.spawn(connection);
+                let mut end = end.clone();
+                self.runtime.spawn(async move {
+                    tokio::select! {
+                        // It ends with the sender, or with the peer.
+                        _ = connection => {}
+                        true = async { end.wait_for(Option::is_some).await.is_ok() } => {}
+                    }
+                });
                 Ok(sender)
             })
         };
@@ -69,6 +84,8 @@ pub struct Http1 {
     pub(super) endpoint: Arc<Endpoint>,
     dialler: Dialler,
     state: watch::Sender<ConnectionState>,
+    /// Why all connections were ended, with the requests on them.
+    ended: watch::Sender<Option<Error>>,
     idle: Mutex<VecDeque<(Sender, Instant)>>,
 }
 
@@ -77,9 +94,10 @@ impl Http1 {
         endpoint: Arc<Endpoint>,
         dialler: Dialler,
         state: watch::Sender<ConnectionState>,
+        ended: watch::Sender<Option<Error>>,
         first: Sender,
     ) -> Self {
-        Self { endpoint, dialler, state, idle: Mutex::new([(first, Instant::now())].into()) }
+        Self { endpoint, dialler, state, ended, idle: Mutex::new([(first, Instant::now())].into()) }
     }
 
     pub(super) fn authority(&self) -> &Authority {
@@ -120,15 +138,48 @@ impl Http1 {
 
     /// Another connection. When there is none to be had, the endpoint is lost.
     pub(super) async fn open(&self) -> Result<Sender, Error> {
-        let opened = match timeout(DIAL_TIMEOUT, self.dialler.open(&self.endpoint)).await {
+        let end = self.ended.subscribe();
+        let opened = match timeout(DIAL_TIMEOUT, self.dialler.open(&self.endpoint, &end)).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::new(Code::Unavailable, Phase::Connect, "no connection within 5 s")
                 .at(self.endpoint.clone())),
         };
-        opened.inspect_err(|cause| self.cut(cause.clone()))
+        opened.inspect_err(|cause| self.close(cause.clone()))
     }
 
+    /// Ends all connections and the requests on them.
     pub(super) fn cut(&self, cause: Error) {
+        self.ended.send_replace(Some(cause.clone()));
+        self.close(cause);
+    }
+
+    /// Why all connections were ended, if they were.
+    pub(super) fn cause(&self) -> Option<Error> {
+        self.ended.borrow().clone()
+    }
+
+    /// What went wrong with a request.
+    pub(super) fn failed(&self, error: hyper::Error) -> Error {
+        let source: &(dyn std::error::Error + 'static) = &error;
+        let chain = || iter::successors(Some(source), |error| error.source());
+        let (code, message) =
+            if self.ended.borrow().is_none() && chain().any(|error| error.is::<BodyFailed>()) {
+                let ours = chain().find_map(|error| error.downcast_ref::<Error>());
+                (ours.map_or(Code::Cancelled, Error::code), "the request body failed")
+            } else if self.ended.borrow().is_none() && error.is_user() {
+                (Code::Unavailable, "the request is not valid in HTTP/1.1")
+            } else {
+                (Code::Unavailable, "the connection was lost")
+            };
+        let failed = Error::new(code, Phase::Stream, message).at(self.endpoint.clone());
+        match self.cause() {
+            Some(cause) => failed.because(cause),
+            None => failed.because(error),
+        }
+    }
+
+    /// Takes no more requests; those under way go on.
+    fn close(&self, cause: Error) {
         self.idle().clear();
         self.state.send_replace(ConnectionState::Closed {
             reason: Disconnect::Closed,

@@ -118,6 +118,17 @@ fn binary_passes_without_being_copied_and_other_bodies_untouched() {
 }
 
 #[test]
+fn it_has_not_ended_while_something_waits_to_be_said() {
+    // All has arrived at once: two bytes, and half a group that is an error to come.
+    let (body, _) = translated(Full::new(Bytes::from_static(b"AAE=AA")), Encoding::Text);
+    let mut body = task::spawn(body);
+    assert!(assert_ready!(body.enter(|cx, body| body.poll_frame(cx))).unwrap().is_ok());
+    assert!(!body.is_end_stream());
+    assert!(assert_ready!(body.enter(|cx, body| body.poll_frame(cx))).unwrap().is_err());
+    assert!(body.is_end_stream());
+}
+
+#[test]
 fn nothing_more_is_read_than_is_asked_for() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(1);
     let stream = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver));

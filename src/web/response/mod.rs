@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 
 use crate::{
     error::{BoxError, Error, Phase},
-    grpc::{Code, STATUS_HEADER},
+    grpc::{Code, STATUS_HEADER, message, status_of},
     web::{
         base64::{self, ENCODE_STEP},
         call::Call,
@@ -39,7 +39,8 @@ enum State<R> {
     Translated {
         #[pin]
         inner: R,
-        translation: Translation,
+        /// Boxed, so that native calls do not carry the room for it.
+        translation: Box<Translation>,
     },
 }
 
@@ -66,7 +67,7 @@ impl<R> Body<R> {
     pub(super) fn translated(inner: R, call: Call, status: HeaderMap) -> Self {
         let messages = Messages::default();
         let translation = Translation { call, status, messages, rest: Bytes::new(), ended: false };
-        Self(State::Translated { inner, translation })
+        Self(State::Translated { inner, translation: Box::new(translation) })
     }
 }
 
@@ -179,8 +180,8 @@ impl Translation {
 }
 
 fn cut_short(trailers: &HeaderMap) -> Error {
-    let code = crate::grpc::status_of(http::StatusCode::OK, trailers).unwrap_or(Code::Unknown);
-    let text = trailers.get(crate::grpc::message::HEADER).map(crate::grpc::message::decode);
+    let code = status_of(StatusCode::OK, trailers).unwrap_or(Code::Unknown);
+    let text = trailers.get(message::HEADER).map(message::decode);
     let message = format!("the response ended within a message: {}", text.unwrap_or_default());
     // A call that ends so has failed, whatever its status says.
     Error::new(if code == Code::Ok { Code::Internal } else { code }, Phase::Stream, message)
