@@ -68,13 +68,16 @@ impl Core<'_> {
     }
 }
 
+/// A listener being served, until it is drained.
+type Serving = Pin<Box<dyn Future<Output = Result<(), ListenError>>>>;
+
 /// The listeners of a proxy, which start and end together, with an admin service beside them.
 pub(crate) struct Program {
     registry: Registry,
     log: Option<AccessLogLayer>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     addresses: Vec<String>,
-    servers: Vec<Pin<Box<dyn Future<Output = Result<(), ListenError>>>>>,
+    servers: Vec<Serving>,
     per_core: bool,
     admin: (admin::Builder, Option<Bound>),
 }
