@@ -47,14 +47,21 @@ mod cli {
     pub(crate) mod signal;
 }
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use cli::{
     flags::Flags,
     program::{self, Core, Program},
 };
-use grpc_balance::{error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin, target::Target};
+use grpc_balance::{
+    error::BoxError,
+    health::Thresholds,
+    health_service::HealthServiceLayer,
+    policy::RoundRobin,
+    probe::{Probe, Tcp},
+    target::Target,
+};
 use tower::Layer as _;
 
 /// Stands between an application and the network: calls to it come in here, and its calls go out here.
@@ -98,8 +105,10 @@ async fn run(Args { proxy, app, app_protocol, egress }: Args) -> Result<(), BoxE
     let (ingress, mut program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
     let outside = egress.map(|address| proxy.server_at(address).listen()).transpose()?;
 
+    // An idle HTTP/1.1 connection does not tell that the application is gone, so it is asked.
+    let probe = Probe::from(Tcp::new()).interval(Duration::from_secs(1)).thresholds(Thresholds::new(1, 1));
     let local = proxy.cluster("local_service", &app, &ours, |cluster| match app_protocol {
-        Protocol::Http1 => cluster.http1().refuse_unprocessed(true),
+        Protocol::Http1 => cluster.http1().probe(probe.clone()).refuse_unprocessed(true),
         Protocol::Grpc => cluster.refuse_unprocessed(true),
     })?;
     let registry = program.registry();

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::{
-    HELLO, Pods, channel,
+    HELLO, Nobody, Pods, channel,
     program::Program,
     support::{
         greeter::{Action, Greeter},
@@ -145,10 +145,11 @@ async fn errors_can_be_read_across_origins_whoever_they_are_from() {
         .hook(|_: &http::request::Parts| Action::Fail(tonic::Status::permission_denied("not yours")))
         .start()
         .await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
-    for (what, upstream, status, message) in
-        [("the server's", failing.address(), "7", "not yours"), ("the proxy's", nobody, "14", "connect")]
-    {
+    let nobody = Nobody::new();
+    for (what, upstream, status, message) in [
+        ("the server's", failing.address(), "7", "not yours"),
+        ("the proxy's", nobody.address(), "14", "connect"),
+    ] {
         let proxy = Program::start("grpc_web", &["--upstream", &upstream.to_string()]).await;
         let headers = "content-type: application/grpc-web+proto\r\n";
         let request = framed(&HelloRequest::default());
@@ -196,7 +197,7 @@ async fn what_goes_wrong_within_a_call_can_be_read_too() {
 
 #[tokio::test]
 async fn a_preflight_is_answered_by_the_proxy_for_the_origins_that_may_call() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let nobody = Nobody::new();
     let preflight = "access-control-request-method: POST\r\n\
                      access-control-request-headers: content-type,x-grpc-web,x-user-agent,grpc-timeout\r\n";
     for (what, origins, allowed) in [
@@ -205,7 +206,8 @@ async fn a_preflight_is_answered_by_the_proxy_for_the_origins_that_may_call() {
         ("not listed", &["--cors-origin", "https://other.example"], false),
     ] {
         let proxy =
-            Program::start("grpc_web", &[&["--upstream", &nobody.to_string()], origins].concat()).await;
+            Program::start("grpc_web", &[&["--upstream", &nobody.address().to_string()], origins].concat())
+                .await;
         let answer = ask(proxy.address(), &format!("OPTIONS {HELLO}"), preflight, b"").await;
         let may = answer.header("access-control-allow-origin") == Some(ORIGIN);
         assert_eq!(may, allowed, "{what}: {answer:?}");

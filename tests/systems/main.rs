@@ -112,3 +112,18 @@ async fn free_port(ips: &[IpAddr]) -> u16 {
         return port;
     }
 }
+
+/// An address of which nobody else can be, and where nobody listens.
+struct Nobody(tokio::net::TcpSocket);
+
+impl Nobody {
+    fn new() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        Self(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("bound")
+    }
+}

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use grpc_balance::grpc::Code;
 use http::Method;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::{
-    HELLO, Pods,
+    HELLO, Nobody, Pods,
     program::Program,
     support::{
         dns::DnsServer,
@@ -17,80 +17,76 @@ use crate::{
     wire::{self, Http2},
 };
 
-/// What a gRPC caller and an HTTP caller see while the one upstream is like this.
-struct Row {
-    upstream: &'static str,
-    code: Code,
-    says: &'static str,
-    http: u16,
+/// How the one upstream is.
+#[derive(Clone, Copy, Debug)]
+enum Upstream {
+    NameThatDoesNotExist,
+    PortWhereNobodyListens,
+    ResetsStreams,
+    DiesBeforeItsAnswer,
+    SaysPermissionDenied,
 }
 
-const ROWS: [Row; 5] = [
-    Row { upstream: "a name that does not exist", code: Code::Unavailable, says: "nowhere.test", http: 503 },
-    Row { upstream: "a port where nobody listens", code: Code::Unavailable, says: "connect", http: 503 },
-    Row { upstream: "a stream that is reset", code: Code::Internal, says: "127.0.0.1:", http: 502 },
-    Row {
-        upstream: "a server that dies before its answer",
-        code: Code::Unavailable,
-        says: "127.0.0.1:",
-        http: 503,
-    },
-    Row {
-        upstream: "a server that says PERMISSION_DENIED",
-        code: Code::PermissionDenied,
-        says: "no",
-        http: 200,
-    },
+/// What a gRPC caller is told meanwhile, and the status that an HTTP caller gets.
+const ROWS: [(Upstream, Code, &str, u16); 5] = [
+    (Upstream::NameThatDoesNotExist, Code::Unavailable, "nowhere.test", 503),
+    (Upstream::PortWhereNobodyListens, Code::Unavailable, "connect", 503),
+    (Upstream::ResetsStreams, Code::Internal, "127.0.0.1:", 502),
+    (Upstream::DiesBeforeItsAnswer, Code::Unavailable, "127.0.0.1:", 503),
+    (Upstream::SaysPermissionDenied, Code::PermissionDenied, "no", 200),
 ];
 
-/// The upstream of a row, and what keeps it there.
-async fn upstream(row: &Row, dns: &DnsServer) -> (String, Option<Greeter>) {
-    let greeter =
-        |action: fn() -> Action| Greeter::builder("a").hook(move |_: &http::request::Parts| action()).start();
-    let backend = match row.upstream {
-        "a name that does not exist" => return ("dns:///nowhere.test:80".to_owned(), None),
-        "a port where nobody listens" => {
-            let nobody =
-                TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
-            return (nobody.to_string(), None);
-        }
-        "a stream that is reset" => greeter(|| Action::Reset(h2::Reason::INTERNAL_ERROR)).await,
-        "a server that dies before its answer" => greeter(|| Action::Hang).await,
-        _ => greeter(|| Action::Fail(tonic::Status::permission_denied("no"))).await,
-    };
-    let _ = dns;
-    (backend.address().to_string(), Some(backend))
+impl Upstream {
+    async fn start(self) -> Option<Greeter> {
+        let action = move || match self {
+            Self::ResetsStreams => Some(Action::Reset(h2::Reason::INTERNAL_ERROR)),
+            Self::DiesBeforeItsAnswer => Some(Action::Hang),
+            Self::SaysPermissionDenied => Some(Action::Fail(tonic::Status::permission_denied("no"))),
+            Self::NameThatDoesNotExist | Self::PortWhereNobodyListens => None,
+        };
+        action()?;
+        let hook = move |_: &http::request::Parts| action().expect("it is a server");
+        Some(Greeter::builder("a").hook(hook).start().await)
+    }
 }
 
 #[tokio::test]
 async fn failures_are_told_to_grpc_callers_in_one_header_block_and_to_others_by_status() {
-    let dns = DnsServer::start().await;
+    let (dns, nobody) = (DnsServer::start().await, Nobody::new());
     let server = dns.address().to_string();
-    for row in &ROWS {
-        let (target, backend) = upstream(row, &dns).await;
+    for (what, code, says, http) in ROWS {
+        let backend = what.start().await;
+        let target = match (&backend, what) {
+            (Some(backend), _) => backend.address().to_string(),
+            (None, Upstream::PortWhereNobodyListens) => nobody.address().to_string(),
+            (None, _) => "dns:///nowhere.test:80".to_owned(),
+        };
         let proxy = Program::start("load_balancer", &["--upstream", &target, "--dns-server", &server]).await;
         let client = Http2::connect(proxy.address()).await;
-        let seen = match backend {
-            Some(backend) if row.upstream.contains("dies") => {
-                let call = {
-                    let client = client.clone();
-                    tokio::spawn(async move { client.call(HELLO).await })
-                };
-                until("the call is there", async || backend.in_flight() == 1).await;
-                backend.kill();
-                call.await.expect("it is answered")
-            }
-            _ => client.call(HELLO).await,
+        let dying = async |backend: Greeter| {
+            until("the call is there", async || backend.in_flight() == 1).await;
+            backend.kill();
         };
-        let what = row.upstream;
-        assert_eq!((seen.status(), seen.ended), (200, true), "{what}: trailers-only");
-        let code = (row.code as u8).to_string();
-        assert_eq!(seen.header("grpc-status"), Some(&*code), "{what}: {seen:?}");
-        assert!(seen.header("grpc-message").is_some_and(|text| text.contains(row.says)), "{what}: {seen:?}");
-        if row.http != 200 {
+        let still;
+        let seen = match (backend, what) {
+            (Some(backend), Upstream::DiesBeforeItsAnswer) => {
+                still = None;
+                tokio::join!(client.call(HELLO), dying(backend)).0
+            }
+            (alive, _) => {
+                still = alive;
+                client.call(HELLO).await
+            }
+        };
+        assert_eq!((seen.status(), seen.ended), (200, true), "{what:?}: trailers-only");
+        let code = (code as u8).to_string();
+        assert_eq!(seen.header("grpc-status"), Some(&*code), "{what:?}: {seen:?}");
+        assert!(seen.header("grpc-message").is_some_and(|text| text.contains(says)), "{what:?}: {seen:?}");
+        if http != 200 {
             let seen = client.ask(Method::GET, "/").await;
-            assert_eq!(seen.status(), row.http, "{what}: {seen:?}");
+            assert_eq!(seen.status(), http, "{what:?}: {seen:?}");
         }
+        drop(still);
     }
 }
 

@@ -19,7 +19,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    HELLO, channel, free_port,
+    HELLO, Nobody, channel, free_port,
     program::Program,
     support::{
         dns::DnsServer,
@@ -270,10 +270,9 @@ async fn a_pod_that_is_killed_costs_at_most_the_calls_that_it_was_processing() {
 
 #[tokio::test]
 async fn what_did_not_reach_the_application_is_refused_so_that_it_can_go_elsewhere() {
-    let nobody =
-        SocketAddr::new("127.0.0.1".parse().unwrap(), free_port(&["127.0.0.1".parse().unwrap()]).await);
+    let nobody = Nobody::new();
     for protocol in ["grpc", "http1"] {
-        let args = ["--app", &nobody.to_string(), "--app-protocol", protocol];
+        let args = ["--app", &nobody.address().to_string(), "--app-protocol", protocol];
         let sidecar = Program::start("sidecar", &args).await;
         let client = Http2::connect(sidecar.address()).await;
         let refused = client.send(wire::grpc(HELLO)).await.expect_err("it is refused");
@@ -281,5 +280,24 @@ async fn what_did_not_reach_the_application_is_refused_so_that_it_can_go_elsewhe
         // HTTP/1.1 has no word for it.
         let answer = wire::http1(sidecar.address(), Method::GET, "/").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{protocol}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_health_of_an_ingress_is_that_of_its_application() {
+    let health = async |of: &Program| {
+        let answer = HealthClient::new(channel(of.address())).check(HealthCheckRequest::default()).await;
+        answer.ok().map(|answer| answer.into_inner().status())
+    };
+    for protocol in ["grpc", "http1"] {
+        let (service, gateway) = (Greeter::start("a").await, Gateway::start("127.0.0.1:1".parse().unwrap()));
+        let app = if protocol == "grpc" { service.address() } else { gateway.address };
+        let sidecar =
+            Program::start("sidecar", &["--app", &app.to_string(), "--app-protocol", protocol]).await;
+        until("the application is there", async || health(&sidecar).await == Some(ServingStatus::Serving))
+            .await;
+        service.kill();
+        drop(gateway);
+        until("it is gone", async || health(&sidecar).await == Some(ServingStatus::NotServing)).await;
     }
 }
