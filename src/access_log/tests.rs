@@ -2,13 +2,15 @@ use std::{
     convert::Infallible,
     future::{pending, ready},
     io::{self, Write},
+    pin::Pin,
     sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use proptest::prelude::*;
 use tokio::time::sleep;
@@ -184,6 +186,25 @@ async fn a_service_that_fails_leaves_a_line_and_its_error_goes_through() {
     assert!(line(&log, &written).await.contains("HTTP/2\" 0 - "));
 }
 
+/// A body that says how long it is, and not that it has ended.
+struct Known(Full<Bytes>);
+
+impl http_body::Body for Known {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
 #[tokio::test]
 async fn what_a_server_sends_whole_is_complete_though_it_does_not_ask_for_the_end() {
     let unsized_end = || StreamBody::new(tokio_stream::iter([data("abc")]));
@@ -192,7 +213,7 @@ async fn what_a_server_sends_whole_is_complete_though_it_does_not_ask_for_the_en
     {
         let (log, written) = log();
         let service = log.layer(service_fn(|_: Request<RequestBody<Empty<Bytes>>>| {
-            ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("abc")))))
+            ready(Ok::<_, Infallible>(Response::new(Known(Full::new(Bytes::from("abc"))))))
         }));
         let request = Request::builder().method(method.clone()).uri("/page").body(Empty::new()).unwrap();
         let mut body = service.oneshot(request).await.unwrap().into_body();

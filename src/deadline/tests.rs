@@ -2,6 +2,7 @@ use std::{
     convert::Infallible,
     future::{Future, pending, ready},
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -252,6 +253,19 @@ async fn a_reader_that_stands_still_does_not_hold_the_call_upstream_and_is_told_
         assert_eq!(trailers["grpc-status"], "4");
         assert!(body.frame().await.is_none());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_used_up_its_budget_does_not_miss_the_deadline() {
+    let (frames, inner) = scripted();
+    let mut call = Box::pin(DeadlineLayer::new().layer(inner).oneshot(grpc(Some("300m"))));
+    let response = std::future::poll_fn(|cx| {
+        while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+        call.as_mut().poll(cx)
+    });
+    let _unread = response.await.unwrap();
+    sleep(301 * MS).await;
+    assert!(frames.is_closed());
 }
 
 #[tokio::test(start_paused = true)]
