@@ -17,6 +17,9 @@ use tokio::time::Instant;
 
 use crate::{deadline::timer::Timer, error::BoxError, reply::Caller};
 
+/// What a body says when it is asked for a frame.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
 /// A body and its deadline.
 ///
 /// A server does not ask a body for more while its client takes nothing. If the timer were only asked together with
@@ -60,10 +63,7 @@ impl<B> Watched<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled<BoxError> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -135,7 +135,7 @@ impl<B> Inner<B> {
     }
 
     /// Asks the body, unless the deadline has passed: then there is none.
-    fn poll_body(&self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, B::Error>>>>
+    fn poll_body(&self, cx: &mut Context<'_>) -> Option<Polled<B::Error>>
     where
         B: Body<Data = Bytes>,
     {
