@@ -63,7 +63,7 @@ use grpc_balance::{
     policy::RoundRobin,
     probe::{Grpc, Probe},
     server::tls::ServerConfig,
-    serving::{Clusters, Registry},
+    serving::Clusters,
     shim::HealthShimLayer,
 };
 use tower::ServiceBuilder;
@@ -92,6 +92,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(Args { proxy, health_service }: Args) -> Result<(), BoxError> {
+    let tls = ServerConfig::builder().identity(proxy.identity()?).build()?;
+    let (listening, program) = (proxy.server()?.tls(tls).listen()?, Program::new(&proxy)?);
     let probe = Probe::from(Grpc::new(health_service))
         .timeout(Duration::from_secs(1))
         .interval(Duration::from_secs(5))
@@ -101,17 +103,15 @@ async fn run(Args { proxy, health_service }: Args) -> Result<(), BoxError> {
     let clusters = proxy.clusters("service", &[], |cluster| {
         cluster.policy(RoundRobin::new()).probe(probe.clone()).panic(Panic::below(50))
     })?;
-    let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    // The balancer asks from outside: it is told yes or no, and no causes.
-    let shim = HealthShimLayer::new(registry.clone()).path("/").json(false);
+    let registry = program.registry();
+    registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let tls = ServerConfig::builder().identity(proxy.identity()?).build()?;
-    let listening = proxy.server()?.tls(tls).listen()?;
-    let program = Program::new(&proxy, &registry, &clusters)?;
+    // The balancer asks from outside: it is told yes or no, and no causes.
+    let shim = HealthShimLayer::new(registry).path("/").json(false);
     let (app, router) = (ServiceBuilder::new(), proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, app.layer(log).layer(shim).service(router)),
         None => program.serve("listens", listening, app.layer(shim).service(router)),
     };
-    program.run::<Args>().await
+    program.with(&clusters).run::<Args>().await
 }

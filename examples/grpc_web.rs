@@ -62,7 +62,7 @@ use grpc_balance::{
     health_service::HealthServiceLayer,
     policy::RoundRobin,
     probe::{Probe, Tcp},
-    serving::{Clusters, Registry},
+    serving::Clusters,
     web::{self, GrpcWebLayer, Origins},
 };
 use tower::ServiceBuilder;
@@ -120,17 +120,17 @@ async fn run(Args { proxy, mode, cors_origin }: Args) -> Result<(), BoxError> {
         true => Origins::any(),
         false => Origins::list(cors_origin)?,
     };
+    let (listening, program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
     let name = if let Mode::Sidecar = mode { "golang_service" } else { "user" };
     let clusters = proxy.clusters(name, &[], |cluster| mode.configure(cluster))?;
-    let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
+    let registry = program.registry();
+    registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let listening = proxy.server()?.listen()?;
-    let program = Program::new(&proxy, &registry, &clusters)?;
     let app = ServiceBuilder::new().layer(web::cors(origins)).layer(GrpcWebLayer::new());
-    let (health, router) = (HealthServiceLayer::new(registry.clone()), proxy.router(&clusters)?);
+    let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, app.layer(log).layer(health).service(router)),
         None => program.serve("listens", listening, app.layer(health).service(router)),
     };
-    program.run::<Args>().await
+    program.with(&clusters).run::<Args>().await
 }

@@ -47,11 +47,8 @@ use cli::{
     program::{self, Program},
 };
 use grpc_balance::{
-    cluster::Cluster,
-    error::BoxError,
-    health_service::HealthServiceLayer,
-    policy::RoundRobin,
-    serving::{Clusters, Registry},
+    cluster::Cluster, error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin,
+    serving::Clusters,
 };
 use tower::Layer as _;
 
@@ -78,13 +75,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(Args { proxy, per_core }: Args) -> Result<(), BoxError> {
+    let (listening, program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
     let clusters = proxy.clusters("local_service", &[], |cluster| cluster.policy(RoundRobin::new()))?;
-    let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    let health = HealthServiceLayer::new(registry.clone());
-    let router = proxy.router(&clusters)?;
+    let registry = program.registry();
+    registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let listening = proxy.server()?.listen()?;
-    let program = Program::new(&proxy, &registry, &clusters)?;
+    let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
     let program = match (program.log(), per_core) {
         (Some(log), false) => program.serve("listens", listening, log.layer(health.layer(router))),
         (None, false) => program.serve("listens", listening, health.layer(router)),
@@ -95,5 +91,5 @@ async fn run(Args { proxy, per_core }: Args) -> Result<(), BoxError> {
             health.layer(router.map(|cluster| cluster.on(worker)))
         }),
     };
-    program.run::<Args>().await
+    program.with(&clusters).run::<Args>().await
 }

@@ -54,10 +54,7 @@ use cli::{
     flags::Flags,
     program::{self, Program},
 };
-use grpc_balance::{
-    error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin, serving::Registry,
-    target::Target,
-};
+use grpc_balance::{error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin, target::Target};
 use tower::Layer as _;
 
 /// Stands between an application and the network: calls to it come in here, and its calls go out here.
@@ -98,31 +95,29 @@ async fn main() -> ExitCode {
 
 async fn run(Args { proxy, app, app_protocol, egress }: Args) -> Result<(), BoxError> {
     let ours: Vec<SocketAddr> = egress.into_iter().collect();
+    let (ingress, mut program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
+    let outside = egress.map(|address| proxy.server_at(address).listen()).transpose()?;
+
     let local = proxy.cluster("local_service", &app, &ours, |cluster| match app_protocol {
         Protocol::Http1 => cluster.http1().refuse_unprocessed(true),
         Protocol::Grpc => cluster.refuse_unprocessed(true),
     })?;
-    let mut clusters = match egress {
-        Some(_) => proxy.clusters("egress", &ours, |cluster| cluster.policy(RoundRobin::new()))?,
-        None => Vec::new(),
-    };
-    let router = egress.map(|_| proxy.router(&clusters)).transpose()?;
-    clusters.push(local.clone());
-
-    let registry = Registry::following(local.health());
-    let ingress = HealthServiceLayer::new(registry.clone()).layer(local);
-    let listening = proxy.server()?.listen()?;
-    let mut program = Program::new(&proxy, &registry, &clusters)?;
+    let registry = program.registry();
+    registry.follow("", local.health());
+    let inwards = HealthServiceLayer::new(registry).layer(local.clone());
     program = match program.log() {
-        Some(log) => program.serve("listens", listening, log.layer(ingress)),
-        None => program.serve("listens", listening, ingress),
+        Some(log) => program.serve("listens", ingress, log.layer(inwards)),
+        None => program.serve("listens", ingress, inwards),
     };
-    if let Some((address, router)) = egress.zip(router) {
-        let listening = proxy.server_at(address).listen()?;
+
+    if let Some(listening) = outside {
+        let clusters = proxy.clusters("egress", &ours, |cluster| cluster.policy(RoundRobin::new()))?;
+        let outwards = proxy.router(&clusters)?;
         program = match program.log() {
-            Some(log) => program.serve("egress", listening, log.layer(router)),
-            None => program.serve("egress", listening, router),
+            Some(log) => program.serve("egress", listening, log.layer(outwards)),
+            None => program.serve("egress", listening, outwards),
         };
+        program = program.with(&clusters);
     }
-    program.run::<Args>().await
+    program.with(&[local]).run::<Args>().await
 }

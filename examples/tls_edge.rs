@@ -52,12 +52,8 @@ use cli::{
     program::{self, Program},
 };
 use grpc_balance::{
-    cluster::Cluster,
-    error::BoxError,
-    health_service::HealthServiceLayer,
-    policy::RoundRobin,
-    server::tls::ServerConfig,
-    serving::{Clusters, Registry},
+    cluster::Cluster, error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin,
+    server::tls::ServerConfig, serving::Clusters,
 };
 use tower::Layer as _;
 
@@ -84,17 +80,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
-    let clusters = proxy.clusters("grpc", &[], |cluster| cluster.policy(RoundRobin::new()))?;
-    let registry = Registry::following(Clusters::any(clusters.iter().map(Cluster::health)));
-    let app = HealthServiceLayer::new(registry.clone()).layer(proxy.router(&clusters)?);
-
     let tls =
         ServerConfig::builder().identity(proxy.identity()?).tls12_cipher_suites(TLS12_SUITES).build()?;
-    let listening = proxy.server()?.tls(tls).listen()?;
-    let program = Program::new(&proxy, &registry, &clusters)?;
+    let (listening, program) = (proxy.server()?.tls(tls).listen()?, Program::new(&proxy)?);
+    let clusters = proxy.clusters("grpc", &[], |cluster| cluster.policy(RoundRobin::new()))?;
+    let registry = program.registry();
+    registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
+
+    let app = HealthServiceLayer::new(registry).layer(proxy.router(&clusters)?);
     let program = match program.log() {
         Some(log) => program.serve("listens", listening, log.layer(app)),
         None => program.serve("listens", listening, app),
     };
-    program.run::<Args>().await
+    program.with(&clusters).run::<Args>().await
 }

@@ -69,19 +69,30 @@ pub(crate) struct Program {
 
 impl Program {
     /// Signals are heard from here on; the first one starts the registry's drain.
-    pub(crate) fn new(flags: &Flags, registry: &Registry, clusters: &[Cluster]) -> Result<Self, BoxError> {
-        let mut admin = Admin::builder(registry.drain().clone());
-        for cluster in clusters {
-            admin = admin.cluster(cluster.name().clone(), cluster.clone());
-        }
+    pub(crate) fn new(flags: &Flags) -> Result<Self, BoxError> {
+        let registry = Registry::new();
+        let listening = flags.admin.0.map(|address| Server::bind(address).listen()).transpose()?;
         Ok(Self {
-            registry: registry.clone(),
             log: flags.access_log(),
             stop: Box::pin(signal::stop()?),
             addresses: Vec::new(),
             servers: Vec::new(),
-            admin: (admin, flags.admin.0.map(|address| Server::bind(address).listen()).transpose()?),
+            admin: (Admin::builder(registry.drain().clone()), listening),
+            registry,
         })
+    }
+
+    /// Tells operators of these clusters.
+    pub(crate) fn with(mut self, clusters: &[Cluster]) -> Self {
+        for cluster in clusters {
+            self.admin.0 = self.admin.0.cluster(cluster.name().clone(), cluster.clone());
+        }
+        self
+    }
+
+    /// Whether this process should get calls, as those are told who ask.
+    pub(crate) fn registry(&self) -> Registry {
+        self.registry.clone()
     }
 
     /// The access log, unless it is off.

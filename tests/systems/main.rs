@@ -17,6 +17,7 @@ mod admin;
 mod drain;
 mod gke_ingress;
 mod grpc_web;
+mod kubernetes;
 mod load_balancer;
 mod mistakes;
 mod program;
