@@ -1,6 +1,6 @@
 //! A proxy as a program: one line when it listens, signals, exit codes.
 
-use std::{io, pin::Pin, process::ExitCode};
+use std::{future::pending, io, pin::Pin, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use futures_util::future::join_all;
