@@ -44,7 +44,7 @@ class Proxy {
       call.on("data", (reply) => {
         payloads.push(reply.payload);
         times.push(performance.now());
-        onData(payloads.length);
+        onData();
       });
       call.on("error", (error) => resolve({ payloads, times, end: told(error) }));
       call.on("end", () => resolve({ payloads, times, end: "OK" }));
@@ -91,7 +91,7 @@ const CALLS = {
 
 const FAILURES = {
   "backend killed in a stream": async (proxy) => {
-    const { payloads, end } = await proxy.stream({ replies: 2, pauseMs: 60_000 }, window.messageCame);
+    const { payloads, end } = await proxy.stream({ replies: 2, pauseMs: 60_000 }, () => (window.shown += 1));
     return `${range(payloads)}, ${end}`;
   },
   "backend gone": (proxy) => proxy.unary({}, () => "a reply"),
@@ -124,6 +124,8 @@ function element(tag, text) {
   return made;
 }
 
+/** How many messages of streams that fail later are here. */
+window.shown = 0;
 window.calls = (columns) => run(CALLS, columns);
 window.failures = (columns) => run(FAILURES, columns);
 window.firstCall = (columns) => run({ "unary": CALLS["unary"] }, columns);
