@@ -93,7 +93,7 @@ async function protocols(page) {
   return spoken;
 }
 
-/** Looks at each new cell of the table, and colours it. */
+/** Looks at each new cell of the table, colours it, and takes the picture. */
 async function judge(page, columns, suite) {
   for (const row of await page.$$("tbody tr:not(:has(.ok, .failed))")) {
     const name = await row.$eval("th", (cell) => cell.textContent);
@@ -109,6 +109,7 @@ async function judge(page, columns, suite) {
       await cells[index].evaluate((cell, verdict) => cell.classList.add(verdict), ok ? "ok" : "failed");
     }
   }
+  await page.screenshot({ path: args.screenshot, fullPage: true });
 }
 
 async function main(suite) {
@@ -156,7 +157,6 @@ async function main(suite) {
   await failures;
   await judge(page, columns, suite);
 
-  await page.screenshot({ path: args.screenshot, fullPage: true });
   const rows = await page.$$("tbody tr");
   suite.check("all rows are there", rows.length, Object.keys(EXPECTED).length);
 
