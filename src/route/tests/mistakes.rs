@@ -26,7 +26,7 @@ fn mistakes_are_errors_that_name_the_routes() {
              same requests",
         ),
         (
-            vec![twice, Route::any().header(name, value)],
+            vec![twice, Route::any().header(name.clone(), value.clone())],
             "route by any path with `x-a: 1`: never reached, because the route by any path with `x-a: 1` with \
              `x-a: 1`, declared before, takes the same requests",
         ),
@@ -34,6 +34,15 @@ fn mistakes_are_errors_that_name_the_routes() {
             vec![Route::prefix("/a").host("A.example"), Route::prefix("/a").host("a.example.")],
             "route by prefix `/a` on host `a.example.`: never reached, because the route by prefix `/a` on host \
              `A.example`, declared before, takes the same requests",
+        ),
+        (
+            vec![
+                Route::service("a.B"),
+                Route::prefix("/a.B").header(name.clone(), value.clone()),
+                Route::exact("/a.B").header(name.clone(), value.clone()),
+            ],
+            "route by prefix `/a.B` with `x-a: 1`: never reached, because the routes by path `/a.B` with `x-a: 1` \
+             and by service `a.B` take the same requests",
         ),
         (vec![Route::prefix("a")], "route by prefix `a`: expected a path that begins with `/`"),
         (vec![Route::prefix("")], "route by prefix ``: expected a path that begins with `/`"),
