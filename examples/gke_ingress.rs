@@ -54,7 +54,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use cli::{
     flags::Flags,
-    program::{self, Program},
+    program::{self, Core, Program},
 };
 use grpc_balance::{
     cluster::Cluster,
@@ -66,7 +66,7 @@ use grpc_balance::{
     serving::Clusters,
     shim::HealthShimLayer,
 };
-use tower::ServiceBuilder;
+use tower::Layer as _;
 
 /// Answers a cloud balancer's health checks from the health of the pods, and balances calls over them.
 #[derive(Debug, Parser)]
@@ -108,10 +108,11 @@ async fn run(Args { proxy, health_service }: Args) -> Result<(), BoxError> {
 
     // The balancer asks from outside: it is told yes or no, and no causes.
     let shim = HealthShimLayer::new(registry).path("/").json(false);
-    let (app, router) = (ServiceBuilder::new(), proxy.router(&clusters)?);
+    let router = proxy.router(&clusters)?;
+    let app = move |core: Core<'_>| shim.layer(router.map(|cluster| core.of(cluster)));
     let program = match program.log() {
-        Some(log) => program.serve("listens", listening, app.layer(log).layer(shim).service(router)),
-        None => program.serve("listens", listening, app.layer(shim).service(router)),
+        Some(log) => program.serve("listens", listening, move |core| log.layer(app(core))),
+        None => program.serve("listens", listening, app),
     };
     program.with(&clusters).run::<Args>().await
 }

@@ -52,7 +52,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, ValueEnum};
 use cli::{
     flags::Flags,
-    program::{self, Program},
+    program::{self, Core, Program},
 };
 use grpc_balance::{
     cluster::{self, Cluster},
@@ -65,7 +65,7 @@ use grpc_balance::{
     serving::Clusters,
     web::{self, GrpcWebLayer, Origins},
 };
-use tower::ServiceBuilder;
+use tower::{Layer as _, ServiceBuilder};
 
 /// Translates gRPC-Web to gRPC, answers for CORS, and balances the calls.
 #[derive(Debug, Parser)]
@@ -126,11 +126,14 @@ async fn run(Args { proxy, mode, cors_origin }: Args) -> Result<(), BoxError> {
     let registry = program.registry();
     registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let app = ServiceBuilder::new().layer(web::cors(origins)).layer(GrpcWebLayer::new());
+    let web = ServiceBuilder::new().layer(web::cors(origins)).layer(GrpcWebLayer::new());
     let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
+    let app = move |core: Core<'_>| health.layer(router.map(|cluster| core.of(cluster)));
     let program = match program.log() {
-        Some(log) => program.serve("listens", listening, app.layer(log).layer(health).service(router)),
-        None => program.serve("listens", listening, app.layer(health).service(router)),
+        Some(log) => {
+            program.serve("listens", listening, move |core| web.clone().layer(&log).service(app(core)))
+        }
+        None => program.serve("listens", listening, move |core| web.clone().service(app(core))),
     };
     program.with(&clusters).run::<Args>().await
 }

@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{
     flags::Flags,
-    program::{self, Program},
+    program::{self, Core, Program},
 };
 use grpc_balance::{
     cluster::Cluster, error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin,
@@ -64,9 +64,6 @@ use tower::Layer as _;
 struct Args {
     #[command(flatten)]
     proxy: Flags,
-    /// Serve with a runtime for each core, each with its own connections to the endpoints.
-    #[arg(long)]
-    per_core: bool,
 }
 
 #[tokio::main]
@@ -74,22 +71,17 @@ async fn main() -> ExitCode {
     program::main(run).await
 }
 
-async fn run(Args { proxy, per_core }: Args) -> Result<(), BoxError> {
+async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
     let (listening, program) = (proxy.server()?.listen()?, Program::new(&proxy)?);
     let clusters = proxy.clusters("local_service", &[], |cluster| cluster.policy(RoundRobin::new()))?;
     let registry = program.registry();
     registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
     let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
-    let program = match (program.log(), per_core) {
-        (Some(log), false) => program.serve("listens", listening, log.layer(health.layer(router))),
-        (None, false) => program.serve("listens", listening, health.layer(router)),
-        (Some(log), true) => program.serve_per_core("listens", listening, move |worker| {
-            log.layer(health.layer(router.map(|cluster| cluster.on(worker))))
-        }),
-        (None, true) => program.serve_per_core("listens", listening, move |worker| {
-            health.layer(router.map(|cluster| cluster.on(worker)))
-        }),
+    let app = move |core: Core<'_>| health.layer(router.map(|cluster| core.of(cluster)));
+    let program = match program.log() {
+        Some(log) => program.serve("listens", listening, move |core| log.layer(app(core))),
+        None => program.serve("listens", listening, app),
     };
     program.with(&clusters).run::<Args>().await
 }

@@ -52,7 +52,7 @@ use std::{net::SocketAddr, process::ExitCode};
 use clap::{Parser, ValueEnum};
 use cli::{
     flags::Flags,
-    program::{self, Program},
+    program::{self, Core, Program},
 };
 use grpc_balance::{error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin, target::Target};
 use tower::Layer as _;
@@ -104,17 +104,19 @@ async fn run(Args { proxy, app, app_protocol, egress }: Args) -> Result<(), BoxE
     })?;
     let registry = program.registry();
     registry.follow("", local.health());
-    let inwards = HealthServiceLayer::new(registry).layer(local.clone());
+    let (health, of) = (HealthServiceLayer::new(registry), local.clone());
+    let inwards = move |core: Core<'_>| health.layer(core.of(&of));
     program = match program.log() {
-        Some(log) => program.serve("listens", ingress, log.layer(inwards)),
+        Some(log) => program.serve("listens", ingress, move |core| log.layer(inwards(core))),
         None => program.serve("listens", ingress, inwards),
     };
 
     if let Some(listening) = outside {
         let clusters = proxy.clusters("egress", &ours, |cluster| cluster.policy(RoundRobin::new()))?;
-        let outwards = proxy.router(&clusters)?;
+        let router = proxy.router(&clusters)?;
+        let outwards = move |core: Core<'_>| router.map(|cluster| core.of(cluster));
         program = match program.log() {
-            Some(log) => program.serve("egress", listening, log.layer(outwards)),
+            Some(log) => program.serve("egress", listening, move |core| log.layer(outwards(core))),
             None => program.serve("egress", listening, outwards),
         };
         program = program.with(&clusters);

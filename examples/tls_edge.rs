@@ -49,7 +49,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{
     flags::Flags,
-    program::{self, Program},
+    program::{self, Core, Program},
 };
 use grpc_balance::{
     cluster::Cluster, error::BoxError, health_service::HealthServiceLayer, policy::RoundRobin,
@@ -87,9 +87,10 @@ async fn run(Args { proxy }: Args) -> Result<(), BoxError> {
     let registry = program.registry();
     registry.follow("", Clusters::any(clusters.iter().map(Cluster::health)));
 
-    let app = HealthServiceLayer::new(registry).layer(proxy.router(&clusters)?);
+    let (health, router) = (HealthServiceLayer::new(registry), proxy.router(&clusters)?);
+    let app = move |core: Core<'_>| health.layer(router.map(|cluster| core.of(cluster)));
     let program = match program.log() {
-        Some(log) => program.serve("listens", listening, log.layer(app)),
+        Some(log) => program.serve("listens", listening, move |core| log.layer(app(core))),
         None => program.serve("listens", listening, app),
     };
     program.with(&clusters).run::<Args>().await

@@ -86,6 +86,9 @@ mod guide {
     mod policies {}
     #[doc = include_str!("../docs/operations.md")]
     mod operations {}
+    #[cfg(all(feature = "admin", feature = "web"))]
+    #[doc = include_str!("../docs/from-envoy.md")]
+    mod from_envoy {}
     #[doc = include_str!("../docs/architecture.md")]
     mod architecture {}
 }

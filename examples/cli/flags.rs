@@ -61,6 +61,9 @@ pub(crate) struct Flags {
     /// How requests are logged on standard output, each once it is over.
     #[arg(long, value_enum, default_value_t = AccessLog::Text)]
     access_log: AccessLog,
+    /// Serve with a runtime for each core, each with its own connections to the endpoints.
+    #[arg(long)]
+    pub(crate) per_core: bool,
     /// For how long to go on listening after SIGTERM, while health checks say no already.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
     linger: Duration,

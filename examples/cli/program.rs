@@ -3,7 +3,7 @@
 use std::{future::pending, io, pin::Pin, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::try_join_all};
 use grpc_balance::{
     access_log::AccessLogLayer,
     admin::{self, Admin},
@@ -12,7 +12,7 @@ use grpc_balance::{
     connect::Worker,
     error::BoxError,
     health_service::HealthServiceLayer,
-    server::{Bound, HttpService, Server},
+    server::{Bound, HttpService, ListenError, Server},
     serving::Registry,
 };
 use tower::Layer as _;
@@ -57,13 +57,28 @@ fn say(mut to: impl io::Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }
 
+/// Where a service runs: on one core of several, or on all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Core<'a>(Option<&'a Worker>);
+
+impl Core<'_> {
+    /// The cluster with its connections there.
+    pub(crate) fn of(self, cluster: &Cluster) -> Cluster {
+        self.0.map_or_else(|| cluster.clone(), |worker| cluster.on(worker))
+    }
+}
+
+/// A listener being served, until it is drained.
+type Serving = Pin<Box<dyn Future<Output = Result<(), ListenError>>>>;
+
 /// The listeners of a proxy, which start and end together, with an admin service beside them.
 pub(crate) struct Program {
     registry: Registry,
     log: Option<AccessLogLayer>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     addresses: Vec<String>,
-    servers: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    servers: Vec<Serving>,
+    per_core: bool,
     admin: (admin::Builder, Option<Bound>),
 }
 
@@ -77,6 +92,7 @@ impl Program {
             stop: Box::pin(signal::stop()?),
             addresses: Vec::new(),
             servers: Vec::new(),
+            per_core: flags.per_core,
             admin: (Admin::builder(registry.drain().clone()), listening),
             registry,
         })
@@ -100,35 +116,25 @@ impl Program {
         self.log.clone()
     }
 
-    /// Will serve this, and say where it `does` what it does.
-    pub(crate) fn serve(mut self, does: &str, listening: Bound, app: impl HttpService) -> Self {
-        for address in listening.local_addrs() {
-            self.addresses.push(format!("{does} on {address}"));
-            self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
-        }
-        let drain = self.registry.drain().clone();
-        self.servers.push(Box::pin(serve(listening, app, drain.clone(), drain.started())));
-        self
-    }
-
-    /// The same with a runtime per core, each with the service that `app` makes for it.
-    #[allow(dead_code, reason = "not every proxy has the flag")]
-    pub(crate) fn serve_per_core<S: HttpService>(
+    /// Will serve what `app` makes, once or for each core, and say where it `does` what it does.
+    pub(crate) fn serve<S: HttpService>(
         mut self,
         does: &str,
         listening: Bound,
-        app: impl FnMut(&Worker) -> S + 'static,
+        mut app: impl FnMut(Core<'_>) -> S + 'static,
     ) -> Self {
         for address in listening.local_addrs() {
             self.addresses.push(format!("{does} on {address}"));
             self.admin.0 = self.admin.0.listener(address.to_string(), listening.handle());
         }
-        let drain = self.registry.drain().clone();
-        self.servers.push(Box::pin(async move {
-            if let Err(error) = serve_per_core(listening, app, drain.clone(), drain.started()).await {
-                say(io::stderr(), &error.to_string());
+        let (drain, stop) = (self.registry.drain().clone(), self.registry.drain().started());
+        self.servers.push(match self.per_core {
+            false => Box::pin(serve(listening, app(Core(None)), drain, stop).map(Ok)),
+            true => {
+                let app = move |worker: &Worker| app(Core(Some(worker)));
+                Box::pin(serve_per_core(listening, app, drain, stop))
             }
-        }));
+        });
         self
     }
 
@@ -154,7 +160,7 @@ impl Program {
             io::Result::Ok(())
         };
         tokio::select! {
-            _ = join_all(self.servers) => {}
+            served = try_join_all(self.servers) => drop(served?),
             () = admin => {}
             second = signals => second?,
         }

@@ -23,7 +23,7 @@ async fn readiness_clusters_and_metrics_are_told_and_a_drain_can_be_ordered() {
     for (name, upstream, cluster) in ALL {
         let backend = Greeter::start("a").await;
         let to = backend.address().to_string();
-        let mut proxy = Program::start(name, &[upstream, &to, "--linger", "2s"]).await;
+        let mut proxy = Program::start(name, &[upstream, &to, "--linger", "2s", "--per-core"]).await;
         let admin = proxy.at("admin");
         let get = async |path: &str| http1(admin, Method::GET, path).await;
 

@@ -166,6 +166,35 @@ async fn errors_can_be_read_across_origins_whoever_they_are_from() {
 }
 
 #[tokio::test]
+async fn what_goes_wrong_within_a_call_can_be_read_too() {
+    let backend = Greeter::start("a").await;
+    let proxy = Program::start("grpc_web", &["--upstream", &backend.address().to_string()]).await;
+    let headers = "content-type: application/grpc-web-text\r\naccept: application/grpc-web-text\r\n";
+    let answer = ask(proxy.address(), &format!("POST {HELLO}"), headers, b"no base64!").await;
+    assert!(answer.is(400), "{answer:?}");
+    assert_eq!(answer.header("grpc-status"), Some("13"), "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
+
+    let calls = backend.calls();
+    let answer = ask(proxy.address(), &format!("OPTIONS {HELLO}"), "", b"").await;
+    assert!(backend.calls() > calls, "no preflight, and so it is forwarded: {answer:?}");
+
+    // A server that dies between messages: the status of it is in the last frame.
+    let stream = framed(&EchoRequest { replies: 10_000, pause_ms: 20, ..Default::default() });
+    let headers = "content-type: application/grpc-web+proto\r\n";
+    let asking = ask(proxy.address(), "POST /echo.Echo/Download", headers, &stream);
+    let dying = async {
+        until("it streams", async || backend.in_flight() > 0).await;
+        // A few messages later.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        backend.kill();
+    };
+    let (answer, ()) = tokio::join!(asking, dying);
+    let (messages, trailers) = answer.frames();
+    assert!(!messages.is_empty() && trailers.contains("grpc-status:14"), "{trailers:?}");
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_by_the_proxy_for_the_origins_that_may_call() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
     let preflight = "access-control-request-method: POST\r\n\

@@ -22,18 +22,31 @@ async fn start(pods: &Pods, more: &[&str]) -> Program {
 
 #[tokio::test]
 async fn calls_of_many_connections_go_round_the_endpoints_of_a_name() {
-    let pods = Pods::start("local_service", 3).await;
-    let proxy = start(&pods, &[]).await;
-    warm(proxy.address(), 3).await;
-    let before = pods.calls();
-    let clients: Vec<GreeterClient<Channel>> =
-        (0..5).map(|_| GreeterClient::new(channel(proxy.address()))).collect();
-    for i in 0..60 {
-        let mut client = clients[i % clients.len()].clone();
-        client.say_hello(HelloRequest::default()).await.expect("it is answered");
+    for more in [&[][..], &["--per-core"]] {
+        let pods = Pods::start("local_service", 3).await;
+        let proxy = start(&pods, more).await;
+        let clients: Vec<GreeterClient<Channel>> =
+            (0..5).map(|_| GreeterClient::new(channel(proxy.address()))).collect();
+        let call = async |i: usize| {
+            let mut client = clients[i % clients.len()].clone();
+            client.say_hello(HelloRequest::default()).await.expect("it is answered");
+        };
+        // Every core has connections of its own to make.
+        until("all are connected, from every core", async || {
+            let before = pods.calls();
+            for i in 0..30 {
+                call(i).await;
+            }
+            pods.calls().iter().zip(before).all(|(now, before)| now - before == 10)
+        })
+        .await;
+        let before = pods.calls();
+        for i in 0..60 {
+            call(i).await;
+        }
+        let got: Vec<_> = pods.calls().iter().zip(before).map(|(now, before)| now - before).collect();
+        assert_eq!(got, [20, 20, 20], "{more:?}");
     }
-    let got: Vec<_> = pods.calls().iter().zip(before).map(|(now, before)| now - before).collect();
-    assert_eq!(got, [20, 20, 20]);
 }
 
 #[tokio::test]

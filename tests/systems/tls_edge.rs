@@ -75,7 +75,16 @@ pub(crate) async fn dial(
     alpn: &[&str],
     versions: &[&'static SupportedProtocolVersion],
 ) -> io::Result<TlsStream<TcpStream>> {
-    let provider = Arc::new(ring::default_provider());
+    dial_with(proxy, ring::default_provider(), alpn, versions).await
+}
+
+async fn dial_with(
+    proxy: &Program,
+    provider: CryptoProvider,
+    alpn: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(provider);
     let mut config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .expect("there are suites")
@@ -157,12 +166,32 @@ async fn a_replaced_certificate_is_shown_to_new_connections_and_a_broken_one_is_
 }
 
 #[tokio::test]
-async fn tls_1_2_with_other_suites_is_refused() {
+async fn of_tls_1_2_only_the_two_suites_are_accepted_and_tls_1_3_is_as_it_is() {
+    use rustls::version::{TLS12, TLS13};
+
+    let directory = directory("suites");
+    let (cert, key) = (directory.join("tls.crt"), directory.join("tls.key"));
+    let pair = KeyPair::from_pem(include_str!("rsa.pem")).expect("an RSA key");
+    let certificate = CertificateParams::new(["localhost".to_owned()]).expect("a name").self_signed(&pair);
+    std::fs::write(&cert, certificate.expect("a certificate").pem()).expect("written");
+    std::fs::write(&key, include_str!("rsa.pem")).expect("written");
+
     let backend = Greeter::start("a").await;
-    let proxy = Program::start("tls_edge", &["--upstream", &backend.address().to_string()]).await;
-    // The self-signed certificate is none for RSA, and so TLS 1.2 has no suite here.
-    dial(&proxy, &["h2"], &[&rustls::version::TLS12]).await.expect_err("there is no common suite");
-    dial(&proxy, &["h2"], &[&rustls::version::TLS13]).await.expect("TLS 1.3 is as it is");
+    let upstream = backend.address().to_string();
+    let args = ["--upstream", &upstream, "--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let proxy = Program::start("tls_edge", &args).await;
+    for suite in ring::default_provider().cipher_suites {
+        let name = format!("{:?}", suite.suite());
+        let is_1_3 = suite.tls13().is_some();
+        let wanted = is_1_3
+            || ["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+                .contains(&&*name);
+        let provider = CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() };
+        let version = if is_1_3 { &TLS13 } else { &TLS12 };
+        let accepted = dial_with(&proxy, provider, &["h2"], &[version]).await.is_ok();
+        assert_eq!(accepted, wanted, "{name}");
+    }
+    std::fs::remove_dir_all(directory).expect("removed");
 }
 
 #[tokio::test]
