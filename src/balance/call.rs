@@ -244,7 +244,7 @@ where
                 None
             }
             SendError::Refused { error, request, going_away } => {
-                record.refused(observer, in_flight, error.code(), now);
+                record.refused(observer, in_flight, error.code(), going_away, now);
                 let another = detour.was_refused(id, going_away, error.clone());
                 self.request = request.filter(|_| another);
                 if self.request.is_none() {

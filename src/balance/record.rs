@@ -44,11 +44,20 @@ impl Record {
     }
 
     /// The peer refused the attempt, unprocessed.
-    pub(crate) fn refused(&self, observer: &Observer, in_flight: InFlight, code: Code, now: Instant) {
+    ///
+    /// `going_away`: with a GOAWAY, which says nothing about how well it works.
+    pub(crate) fn refused(
+        &self,
+        observer: &Observer,
+        in_flight: InFlight,
+        code: Code,
+        going_away: bool,
+        now: Instant,
+    ) {
         let picked_at = in_flight.picked_at();
         self.meter.attempt_ended(code, || now.saturating_duration_since(picked_at));
         let outcome = observer.classify.outcome(code);
-        if let Some(watcher) = &observer.watcher {
+        if let Some(watcher) = observer.watcher.as_ref().filter(|_| !going_away) {
             watcher.answered(&in_flight, code, outcome);
         }
         in_flight.refuse(outcome, now);

@@ -2,13 +2,16 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     deadline::Elapsed,
@@ -47,7 +50,10 @@ impl Timer {
     /// Ready when the deadline has passed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at;
-        self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        // Without a part in tokio's budgets: a timer that is told to come back later is not armed, and perhaps nobody
+        // comes back.
+        pin!(unconstrained(sleep.as_mut())).poll(cx)
     }
 
     /// Tells the service behind how much time is left.

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 
 use crate::{deadline::timer::Timer, error::BoxError, reply::Caller};
 
+/// What a body says when it is asked for a frame.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
 /// A body and its deadline.
 ///
 /// A server does not ask a body for more while its client takes nothing. If the timer were only asked together with
@@ -39,9 +42,6 @@ struct Inner<B> {
     reader: AtomicWaker,
 }
 
-/// What a body says when it is asked.
-type PolledFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
-
 impl<B: Send + 'static> Watched<B> {
     pub(super) fn new(body: B, mut timer: Timer) -> Self {
         let inner = Arc::new(Inner {
@@ -53,7 +53,7 @@ impl<B: Send + 'static> Watched<B> {
         let waker = Waker::from(inner.clone());
         // Perhaps nobody ever reads.
         if timer.poll(&mut Context::from_waker(&waker)).is_ready() {
-            inner.has_passed.store(true, SeqCst);
+            inner.let_go();
         }
         Self { inner, waker, timer, ended: false }
     }
@@ -63,17 +63,16 @@ impl<B> Watched<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled<BoxError> {
         if self.ended {
             return Poll::Ready(None);
         }
         self.inner.reader.register(cx.waker());
         // First the deadline: a body that always has something to send must not escape it.
-        let passed = self.timer.poll(&mut Context::from_waker(&self.waker)).is_ready();
-        match self.inner.poll_body(cx, passed) {
+        if self.timer.poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.inner.let_go();
+        }
+        match self.inner.poll_body(cx) {
             Some(frame) => {
                 let frame = ready!(frame);
                 // After trailers, an error and the end nothing may follow.
@@ -122,17 +121,27 @@ impl<B> Inner<B> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The deadline has passed.
+    fn let_go(&self) {
+        self.has_passed.store(true, SeqCst);
+        // Whoever is at the body looks at `has_passed` next. A waker must not wait for it.
+        let body = match self.body.try_lock() {
+            Ok(mut body) => body.take(),
+            Err(TryLockError::Poisoned(body)) => body.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        // The lock is free again when this runs somebody's code.
+        drop(body);
+    }
+
     /// Asks the body, unless the deadline has passed: then there is none.
-    fn poll_body(&self, cx: &mut Context<'_>, passed: bool) -> Option<PolledFrame<B::Error>>
+    fn poll_body(&self, cx: &mut Context<'_>) -> Option<Polled<B::Error>>
     where
         B: Body<Data = Bytes>,
     {
         let mut body = self.lock();
         if body.as_ref().is_some_and(Body::is_end_stream) {
             return Some(Poll::Ready(None));
-        }
-        if passed {
-            *body = None;
         }
         let frame = body.as_mut()?.as_mut().poll_frame(cx);
         drop(body);
@@ -146,16 +155,9 @@ impl<B> Inner<B> {
 
 impl<B: Send + 'static> Wake for Inner<B> {
     fn wake(self: Arc<Self>) {
-        // A timer also wakes whoever has used up its share of the runtime, to be asked again.
+        // A runtime that shuts down wakes everything.
         if Instant::now() >= self.at {
-            self.has_passed.store(true, SeqCst);
-            // Whoever is at the body looks at `has_passed` next. A waker must not wait for it.
-            let body = match self.body.try_lock() {
-                Ok(mut body) => body.take(),
-                Err(TryLockError::Poisoned(body)) => body.into_inner().take(),
-                Err(TryLockError::WouldBlock) => None,
-            };
-            drop(body);
+            self.let_go();
         }
         self.reader.wake();
     }
@@ -209,15 +211,15 @@ mod tests {
     #[test]
     fn a_timer_that_comes_while_the_body_is_in_use_ends_it_right_after() {
         let (inner, to_wake) = inner(Instant::now());
-        assert!(inner.poll_body(&mut Context::from_waker(&noop_waker()), false).unwrap().is_pending());
+        assert!(inner.poll_body(&mut Context::from_waker(&noop_waker())).unwrap().is_pending());
         assert_eq!(Arc::strong_count(&to_wake), 1, "the body is gone");
     }
 
     #[test]
-    fn a_timer_that_only_wants_to_be_asked_again_ends_nothing() {
+    fn a_timer_that_wakes_before_its_time_ends_nothing() {
         let (inner, to_wake) = inner(Instant::now() + std::time::Duration::from_secs(3_600));
         Waker::from(inner.clone()).wake();
-        assert!(inner.poll_body(&mut Context::from_waker(&noop_waker()), false).unwrap().is_pending());
+        assert!(inner.poll_body(&mut Context::from_waker(&noop_waker())).unwrap().is_pending());
         assert_eq!(Arc::strong_count(&to_wake), 2);
         // The body, through the cell, holds what holds it.
         inner.lock().take();

@@ -100,6 +100,10 @@ impl<S> Builder<S> {
             };
         }
         drop(taken);
+        let routes = self.routes.iter().map(|(route, _)| route);
+        if let Some((route, by)) = routes.clone().find_map(|r| Some((r, r.halved_by(routes.clone())?))) {
+            return Err(BuildError::halved(route, by));
+        }
         let mut table = Vec::with_capacity(self.routes.len());
         for (route, services) in self.routes {
             match services.checked() {

@@ -14,6 +14,7 @@ enum Kind {
     Empty,
     Invalid(&'static str),
     Duplicate,
+    /// By whom, up to the verb.
     Shadowed(Box<str>),
 }
 
@@ -29,8 +30,19 @@ impl BuildError {
     /// `earlier` takes everything that `route` would.
     pub(super) fn hidden(route: impl fmt::Display, earlier: impl fmt::Display) -> Self {
         let (route, earlier) = (route.to_string(), earlier.to_string());
-        let kind = if route == earlier { Kind::Duplicate } else { Kind::Shadowed(earlier.into()) };
+        let kind = if route == earlier {
+            Kind::Duplicate
+        } else {
+            Kind::Shadowed(format!("the route by {earlier}, declared before, takes").into())
+        };
         Self { route: route.into(), kind }
+    }
+
+    /// These two together take everything that `route` would.
+    pub(super) fn halved(route: impl fmt::Display, by: [impl fmt::Display; 2]) -> Self {
+        let [first, second] = by;
+        let kind = Kind::Shadowed(format!("the routes by {first} and by {second} take").into());
+        Self { route: route.to_string().into(), kind }
     }
 
     /// Whether there is no route at all.
@@ -51,7 +63,7 @@ impl BuildError {
         matches!(self.kind, Kind::Duplicate)
     }
 
-    /// Whether a route gets no request because another, written differently, takes them all.
+    /// Whether a route gets no request because others, written differently, take them all.
     #[must_use]
     pub fn is_shadowed(&self) -> bool {
         matches!(self.kind, Kind::Shadowed(_))
@@ -65,11 +77,8 @@ impl fmt::Display for BuildError {
             Kind::Empty => f.write_str("no route: every request would be refused"),
             Kind::Invalid(mistake) => write!(f, "route by {route}: {mistake}"),
             Kind::Duplicate => write!(f, "route by {route}: declared twice"),
-            Kind::Shadowed(earlier) => {
-                write!(
-                    f,
-                    "route by {route}: never reached, because the route by {earlier}, declared before, takes the same requests"
-                )
+            Kind::Shadowed(by) => {
+                write!(f, "route by {route}: never reached, because {by} the same requests")
             }
         }
     }

@@ -43,7 +43,8 @@
 //! 3. more headers before fewer;
 //! 4. the order of declaration.
 //!
-//! With this order a route can only be hidden by another that takes exactly the same requests, and that is an error.
+//! With this order a route can only be hidden by another that takes exactly the same requests, or by two that share
+//! them (`exact("/a")` and `prefix("/a/")` leave nothing to `prefix("/a")`). Both are errors.
 //! The table is searched from the top, which takes a few nanoseconds per route.
 //!
 //! # What is compared

@@ -58,6 +58,16 @@ impl Path {
         }
     }
 
+    /// Two more specific sets that hold the same paths together, if there are such.
+    pub(super) fn halves(&self) -> Option<[Self; 2]> {
+        match self {
+            Self::Segments(prefix) => {
+                Some([Self::Exact(prefix.clone()), Self::Text(format!("{prefix}/").into())])
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn rank(&self) -> Rank {
         match self {
             Self::Any => (0, 0, false),

@@ -127,6 +127,23 @@ impl Route {
         (&self.host, &self.path, &self.headers)
     }
 
+    /// The two of these routes that take all that this one would, each its half, and come before it.
+    pub(super) fn halved_by<'a>(
+        &self,
+        routes: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Option<[&'a Self; 2]> {
+        let takes = |route: &Self, half: &Path| {
+            route.path == *half
+                && route.host == self.host
+                && route.headers.iter().all(|header| self.headers.contains(header))
+        };
+        let [first, second] = self.path.halves()?;
+        Some([
+            routes.clone().find(|route| takes(route, &first))?,
+            routes.clone().find(|route| takes(route, &second))?,
+        ])
+    }
+
     pub(super) fn matches<B>(&self, request: &Request<B>, authority: Option<&Authority>) -> bool {
         self.path.matches(request.uri().path())
             && self.host.matches(authority)

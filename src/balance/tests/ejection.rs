@@ -193,3 +193,32 @@ async fn a_setting_out_of_range_is_named_at_build() {
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.to_string().contains("max_percent"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_a_goaway_left_unprocessed_are_no_errors_in_a_row() {
+    let mut set = Set::of(3, Eject::new()).await;
+    for _ in 0..30 {
+        let (number, received, call) = set.send().await;
+        if number != 2 {
+            received.status(Code::Ok);
+            call.await.expect("it is answered");
+            continue;
+        }
+        received.refuse(true);
+        let mut call = call;
+        loop {
+            assert!(poll!(&mut call).is_pending(), "it goes elsewhere");
+            let arrived = |(number, peer): (&u16, &mut Peer)| Some((*number, peer.received()?));
+            let (again, received) = set.peers.iter_mut().find_map(arrived).expect("it was sent again");
+            if again == 2 {
+                received.refuse(true);
+                continue;
+            }
+            received.status(Code::Ok);
+            break;
+        }
+        call.await.expect("it is answered");
+    }
+    settle().await;
+    assert_eq!(set.balance.health().now().ejected_count(), 0, "a graceful restart is no outlier");
+}

@@ -80,7 +80,7 @@ class Echo(echo_pb2_grpc.EchoServicer):
             yield reply
 
 
-def main():
+def main(servicer=Echo):
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", default="grpcio")
     parser.add_argument("--max-connection-age-ms", type=int)
@@ -97,7 +97,7 @@ def main():
     if args.max_concurrent_streams:
         options.append(("grpc.max_concurrent_streams", args.max_concurrent_streams))
     server = grpc.server(futures.ThreadPoolExecutor(64), options=options)
-    echo_pb2_grpc.add_EchoServicer_to_server(Echo(args.name), server)
+    echo_pb2_grpc.add_EchoServicer_to_server(servicer(args.name), server)
     checks = health.HealthServicer()
     checks.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
