@@ -89,6 +89,9 @@ mod guide {
     #[cfg(all(feature = "admin", feature = "web"))]
     #[doc = include_str!("../docs/from-envoy.md")]
     mod from_envoy {}
+    #[cfg(feature = "proxy")]
+    #[doc = include_str!("../docs/proxy.md")]
+    mod proxy {}
     #[doc = include_str!("../docs/architecture.md")]
     mod architecture {}
 }
