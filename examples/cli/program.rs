@@ -1,6 +1,12 @@
 //! A proxy as a program: one line when it listens, signals, exit codes.
 
-use std::{future::pending, io, pin::Pin, process::ExitCode};
+use std::{
+    future::pending,
+    io::{self, Write as _},
+    pin::Pin,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
 
 use clap::{Parser, error::ErrorKind};
 use futures_util::{FutureExt as _, future::try_join_all};
@@ -34,7 +40,7 @@ pub(crate) async fn main<A: Parser>(run: impl AsyncFnOnce(A) -> Result<(), BoxEr
         }
     };
     let logs = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(logs).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(logs).with_writer(|| Logs).init();
     match Box::pin(run(args)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,6 +56,31 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let lines: Vec<_> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Standard error, where logs wait until all that can be wrong has been checked: a mistake is told in one line.
+struct Logs;
+
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(Some(Vec::new()));
+
+impl Logs {
+    fn release() {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = io::stderr().write_all(&held.unwrap_or_default());
+    }
+}
+
+impl io::Write for Logs {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match &mut *HELD.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(held) => held.write(text),
+            None => io::stderr().write(text),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// A closed pipe is no reason to stop.
@@ -143,6 +174,7 @@ impl Program {
         let (admin, listening) = self.admin;
         self.addresses
             .extend(listening.iter().flat_map(Bound::local_addrs).map(|at| format!("admin on {at}")));
+        Logs::release();
         say(io::stdout(), &format!("{} {}", A::command().get_name(), self.addresses.join(", ")));
         // It tells how the others drain, and so it goes with the last of them.
         let admin = async {
