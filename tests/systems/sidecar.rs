@@ -91,10 +91,22 @@ struct Pod {
 impl Pod {
     async fn start(ip: IpAddr, port: u16, name: &str) -> Self {
         let app = Greeter::start(name).await;
+        let sidecar = Self::sidecar(SocketAddr::new(ip, port), &app).await;
+        Self { app, sidecar }
+    }
+
+    async fn sidecar(at: SocketAddr, app: &Greeter) -> Program {
         let target = app.address().to_string();
         let args = ["--app", &target, "--app-protocol", "grpc", "--linger", "1s", "--access-log", "off"];
-        let sidecar = Program::start_at("sidecar", SocketAddr::new(ip, port), &args).await;
-        Self { app, sidecar }
+        Program::start_at("sidecar", at, &args).await
+    }
+
+    /// As a deploy does it.
+    async fn restart(&mut self) {
+        let at = self.sidecar.address();
+        self.sidecar.terminate().await;
+        assert_eq!(self.sidecar.ended().await.code(), Some(0));
+        self.sidecar = Self::sidecar(at, &self.app).await;
     }
 }
 
@@ -246,13 +258,24 @@ async fn rest_calls_spread_over_the_pods_and_outlive_the_loss_of_them() {
     })
     .await;
 
-    // One pod is stopped as a deploy stops it, under load.
+    // One pod is restarted as a deploy restarts it, under load, and gets calls again.
     let mut pod = mesh.user.remove(0);
-    let (failed, ()) = tokio::join!(mesh.calls(2_000), async {
-        pod.sidecar.terminate().await;
-        assert_eq!(pod.sidecar.ended().await.code(), Some(0));
+    let back = std::cell::Cell::new(false);
+    let load = async {
+        while !back.get() {
+            assert_eq!(mesh.calls(400).await, [""; 0]);
+        }
+    };
+    tokio::join!(load, async {
+        pod.restart().await;
+        back.set(true);
     });
-    assert_eq!(failed, [""; 0]);
+    let before = pod.app.calls();
+    until("the pod is found again", async || {
+        assert_eq!(mesh.calls(80).await, [""; 0]);
+        pod.app.calls() > before
+    })
+    .await;
 }
 
 #[tokio::test]
