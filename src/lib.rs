@@ -80,6 +80,9 @@ mod guide {
     mod client {}
     #[doc = include_str!("../docs/health.md")]
     mod health {}
+    #[cfg(all(feature = "admin", feature = "proxy", feature = "web"))]
+    #[doc = include_str!("../docs/proxy.md")]
+    mod proxy {}
     #[doc = include_str!("../docs/errors.md")]
     mod errors {}
     #[doc = include_str!("../docs/policies.md")]
