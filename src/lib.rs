@@ -80,6 +80,9 @@ mod guide {
     mod client {}
     #[doc = include_str!("../docs/health.md")]
     mod health {}
+    #[cfg(all(feature = "admin", feature = "proxy", feature = "web"))]
+    #[doc = include_str!("../docs/proxy.md")]
+    mod proxy {}
     #[doc = include_str!("../docs/errors.md")]
     mod errors {}
     #[doc = include_str!("../docs/policies.md")]
@@ -89,9 +92,6 @@ mod guide {
     #[cfg(all(feature = "admin", feature = "web"))]
     #[doc = include_str!("../docs/from-envoy.md")]
     mod from_envoy {}
-    #[cfg(feature = "proxy")]
-    #[doc = include_str!("../docs/proxy.md")]
-    mod proxy {}
     #[doc = include_str!("../docs/architecture.md")]
     mod architecture {}
 }
