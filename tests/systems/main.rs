@@ -19,6 +19,7 @@ mod gke_ingress;
 mod grpc_web;
 mod kubernetes;
 mod load_balancer;
+mod mesh;
 mod mistakes;
 mod program;
 mod replies;
