@@ -52,6 +52,11 @@ impl<B: RequestBody> ResponseFuture<B> {
         Self(State::Local(Some(Box::new(response))))
     }
 
+    /// What cannot be forwarded.
+    pub(super) fn objection(status: StatusCode, why: &str) -> Self {
+        Self(State::Local(Some(Box::new(reply::text(status, why).map(Body::local)))))
+    }
+
     /// Over HTTP/1 most servers and clients lose trailers, and with them a gRPC call's status.
     pub(super) fn needs_http2() -> Self {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;

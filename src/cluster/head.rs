@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version,
     header::HOST,
     uri::{Authority, PathAndQuery, Scheme, Uri},
 };
@@ -28,6 +28,25 @@ impl Rules {
     /// Whether a request that nobody processed is refused. HTTP/1 has no word for it.
     pub(super) fn refuses<B>(&self, request: &Request<B>) -> bool {
         self.refuse_unprocessed && request.version() == Version::HTTP_2
+    }
+
+    /// Why this is no request that can be forwarded, if it is none.
+    pub(super) fn objects<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+        if request.method() == Method::CONNECT {
+            // Its success would be taken for a tunnel (RFC 9110, 9.3.6).
+            return Some((StatusCode::NOT_IMPLEMENTED, "there are no tunnels through this proxy"));
+        }
+        if request.version() >= Version::HTTP_2 || request.version() < Version::HTTP_11 {
+            return None;
+        }
+        // RFC 9112, 3.2: "a server MUST respond with a 400 status code" to no host, several, or an invalid one. Proxies
+        // that choose differently among several could be played off against each other.
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let valid = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.is_empty() || authority(host).is_some(),
+            _ => false,
+        };
+        (!valid).then_some((StatusCode::BAD_REQUEST, "expected one `host` header: HOST or HOST:PORT"))
     }
 
     pub(super) fn apply<B>(&self, request: &mut Request<B>) {
@@ -58,7 +77,13 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     if uri.authority().is_some() {
         return None;
     }
-    headers.get(HOST)?.to_str().ok()?.parse().ok()
+    authority(headers.get(HOST)?)
+}
+
+/// A host and perhaps a port; `user@` belongs to neither.
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    let authority: Authority = host.to_str().ok()?.parse().ok()?;
+    (!authority.as_str().contains('@')).then_some(authority)
 }
 
 fn with_authority(uri: &Uri, authority: Authority) -> Uri {
@@ -122,6 +147,24 @@ mod tests {
         let request = applied(&rules(), Request::get("http://target.example/").header("host", "other"));
         assert_eq!(request.uri(), "http://target.example/");
         assert_eq!(applied(&rules(), Request::get("/a")).uri(), "/a", "the connection's own is used");
+    }
+
+    #[test]
+    fn tunnels_and_unclear_hosts_are_objected_to() {
+        let objected = |request: http::request::Builder| {
+            Rules::objects(&request.body(()).unwrap()).map_or(0, |(status, _)| status.as_u16())
+        };
+        assert_eq!(objected(Request::connect("a:1").header("host", "a:1")), 501);
+        assert_eq!(objected(Request::connect("a:1").version(Version::HTTP_2)), 501);
+        assert_eq!(objected(Request::get("/").header("host", "own.example:81")), 0);
+        assert_eq!(objected(Request::get("/").header("host", "[::1]:81")), 0);
+        assert_eq!(objected(Request::get("/").version(Version::HTTP_10)), 0);
+        assert_eq!(objected(Request::get("/").version(Version::HTTP_2)), 0);
+        assert_eq!(objected(Request::get("/")), 400);
+        assert_eq!(objected(Request::get("/").header("host", "a").header("host", "b")), 400);
+        for host in ["a b", "user@a", "a b@@[["] {
+            assert_eq!(objected(Request::get("/").header("host", host)), 400, "{host}");
+        }
     }
 
     #[test]

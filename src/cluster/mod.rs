@@ -11,7 +11,7 @@
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let user = Cluster::builder("user", "dns:///user-svc:10000").policy(RoundRobin::new()).build()?;
-//! Server::bind("0.0.0.0:15001").serve(user, async { /* SIGTERM */ }).await?;
+//! Server::bind("0.0.0.0:15001").serve(user, std::future::pending()).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -39,6 +39,7 @@
 //! | the deadline passed | 4 DEADLINE_EXCEEDED | 504 |
 //! | too many requests at once | 14 with `x-envoy-overloaded` | 503 |
 //! | gRPC over HTTP/1, whose trailers would be lost | | 505 |
+//! | CONNECT; an HTTP/1.1 request without one clear `host` | | 501; 400 |
 
 mod body;
 mod builder;
@@ -142,6 +143,9 @@ impl<B: RequestBody> Service<Request<B>> for Cluster {
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<B> {
         let caller = Caller::of(&request);
+        if let Some((status, why)) = Rules::objects(&request) {
+            return ResponseFuture::objection(status, why);
+        }
         let refuses = self.rules.refuses(&request);
         if caller == Caller::Grpc && request.version() < http::Version::HTTP_2 {
             return ResponseFuture::needs_http2();

@@ -90,7 +90,7 @@ impl Server {
     /// let app = |_: &Worker| tower::service_fn(|_: Request<RequestBody>| async {
     ///     Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
     /// });
-    /// Server::bind("0.0.0.0:15001").per_core(app).serve(async { /* SIGTERM */ }).await?;
+    /// Server::bind("0.0.0.0:15001").per_core(app).serve(std::future::pending()).await?;
     /// # Ok(()) }
     /// ```
     pub fn per_core<F, S>(self, factory: F) -> super::PerCore<F>
