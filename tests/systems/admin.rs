@@ -31,8 +31,11 @@ async fn readiness_clusters_and_metrics_are_told_and_a_drain_can_be_ordered() {
         until("it is ready", async || get("/clusters").await.contains(&healthy)).await;
         let ready = get("/ready").await;
         assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("LIVE"), "{name}: {ready}");
-        let metrics = get("/stats/prometheus").await;
         let label = format!("{{envoy_cluster_name=\"{cluster}\"}} 1");
+        // The sum of the cluster's health follows its endpoints' states a moment later.
+        let sum = format!("envoy_cluster_membership_healthy{label}");
+        until("it is summed up", async || get("/stats/prometheus").await.contains(&sum)).await;
+        let metrics = get("/stats/prometheus").await;
         for metric in ["envoy_cluster_membership_total", "envoy_cluster_membership_healthy"] {
             assert!(metrics.contains(&format!("{metric}{label}")), "{name}: {metric} in {metrics}");
         }
